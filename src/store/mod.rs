@@ -1,0 +1,3 @@
+//! The store: per-tenant logs on a table service.
+
+pub mod table;
