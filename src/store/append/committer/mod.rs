@@ -1,0 +1,117 @@
+//! The committer: one task for each partition, one transaction in flight, and while it is in
+//! flight the next batch gathers.
+
+mod outcome;
+mod worker;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
+
+use self::worker::Worker;
+use super::{Answer, Append, AppendError};
+use crate::{
+    domain::{ids::Identity, position::PartitionId, timestamp::Clock},
+    store::table::{Table, TableName},
+};
+
+/// A committer without work ends after this time, and gives its memory back.
+const IDLE: Duration = Duration::from_secs(120);
+/// Appends waiting for one partition; more wait at the door.
+const WAITING: usize = 1_024;
+/// Most appends looked at for one batch: more never fit.
+const GROUP: usize = 100;
+/// How long a process lets others in after it lost a race.
+const CONTESTED: Duration = Duration::from_secs(10);
+/// First and longest pause after a failure that may pass.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+/// Furthest that this process's clock may be from the storage service's.
+const MAX_SKEW: Duration = Duration::from_secs(5);
+
+/// Told of every commit that owes something to the change feed.
+pub trait Debtor: Send + Sync + fmt::Debug {
+    /// The commit that ends at `last` carries a debt row.
+    fn owed(&self, partition: PartitionId, last: u64);
+}
+
+/// What a committer works with.
+#[derive(Debug, Clone)]
+pub struct CommitterContext {
+    /// Storage.
+    pub table: Arc<dyn Table>,
+    /// The tenant's table.
+    pub name: TableName,
+    /// The partition.
+    pub partition: PartitionId,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who hears of feed debt.
+    pub debtor: Arc<dyn Debtor>,
+    /// Seed of attempt ids and of jitter; 32 random bytes outside of tests.
+    pub seed: [u8; 32],
+}
+
+/// A handle on the committer of one partition.
+#[derive(Debug, Clone)]
+pub struct Committer {
+    waiting: mpsc::Sender<Pending>,
+}
+
+impl Committer {
+    /// Starts the committer.
+    pub fn spawn(context: CommitterContext) -> Self {
+        let (waiting, arrivals) = mpsc::channel(WAITING);
+        tokio::spawn(Worker::new(context, arrivals).run());
+        Self { waiting }
+    }
+
+    /// True once the committer has ended for want of work; a new one takes its place.
+    pub fn has_ended(&self) -> bool {
+        self.waiting.is_closed()
+    }
+
+    /// Stores all events of an append in one commit, or none.
+    ///
+    /// # Errors
+    /// [`AppendError::Refused`] when it can never be stored as it is;
+    /// [`AppendError::Unavailable`] when it was not, or may not have been, stored by `deadline`.
+    pub async fn append(&self, append: Append, deadline: Instant) -> Result<Vec<Answer>, AppendError> {
+        let (reply, answer) = oneshot::channel();
+        let pending = Pending { append, deadline, reply, ticket: 0, looked_up: false, certain: false };
+        let late = || AppendError::Unavailable { reason: "no answer in time".to_owned() };
+        let ended = || AppendError::Unavailable { reason: "the committer has ended".to_owned() };
+        let answer = timeout_at(deadline, async {
+            self.waiting.send(pending).await.map_err(|_| ended())?;
+            answer.await.map_err(|_| ended())?
+        });
+        answer.await.unwrap_or_else(|_| Err(late()))
+    }
+}
+
+/// An append that waits for its answer.
+#[derive(Debug)]
+struct Pending {
+    append: Append,
+    deadline: Instant,
+    reply: oneshot::Sender<Result<Vec<Answer>, AppendError>>,
+    /// Counts arrivals: what storage showed from a later ticket on may refuse this append.
+    ticket: u64,
+    /// Its identities have been looked up in storage.
+    looked_up: bool,
+    /// No stream of its is taken for new without a look at storage.
+    certain: bool,
+}
+
+impl Pending {
+    fn answer(self, answer: Result<Vec<Answer>, AppendError>) {
+        // Whoever asked may have given up: the answer is then nobody's.
+        let _ = self.reply.send(answer);
+    }
+
+    fn identities(&self) -> impl Iterator<Item = Identity> {
+        self.append.events.iter().map(|candidate| candidate.event.identity())
+    }
+}

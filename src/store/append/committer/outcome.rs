@@ -1,0 +1,192 @@
+//! The outcome: what became of a batch, and which belief to correct when it failed.
+
+use rand::Rng;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    CONTESTED, PAUSE, Pending,
+    worker::{Next, Placed, Worker, fail},
+};
+use crate::store::{
+    append::{
+        Refusal,
+        plan::Write,
+        rule::Rule,
+        state::{STORAGE_TIMEOUT, StateError, Tip},
+    },
+    table::{CommitError, Op},
+};
+
+impl Worker {
+    pub(super) async fn commit(
+        &mut self,
+        write: Write,
+        attempt: &str,
+        placed: Placed,
+        rest: Vec<Pending>,
+    ) -> Next {
+        let (ticket, started) = (self.tickets, Instant::now());
+        let sent = self.context.table.commit(&self.context.name, &write.batch);
+        let outcome = timeout(STORAGE_TIMEOUT, sent).await.unwrap_or_else(|_| {
+            Err(CommitError::Unknown { reason: "no answer in time".to_owned(), retry_after: None })
+        });
+        match outcome {
+            Ok(Some(etag)) => {
+                let took = started.elapsed();
+                self.round_trip =
+                    if self.round_trip.is_zero() { took } else { (self.round_trip * 7 + took) / 8 };
+                self.proven = self.proven.max(ticket);
+                self.state.committed(Tip { head: write.head, etag }, write.streams);
+                self.settled(placed, write.head.last, write.debt);
+                self.let_others_in().await;
+                Next::Again(rest)
+            }
+            Ok(None) => {
+                let error =
+                    CommitError::Unknown { reason: "no version of the head".to_owned(), retry_after: None };
+                self.failed(&error, write, attempt, placed, rest).await
+            }
+            Err(error) => self.failed(&error, write, attempt, placed, rest).await,
+        }
+    }
+
+    /// Answers everyone whose events are committed.
+    fn settled(&mut self, placed: Placed, last: u64, debt: bool) {
+        self.failures = 0;
+        self.strikes = 0;
+        self.gone.clear();
+        if debt {
+            self.context.debtor.owed(self.context.partition, last);
+        }
+        for (pending, answers) in placed {
+            for (identity, answer) in pending.identities().zip(&answers) {
+                self.state.remember(identity, answer.stored.clone());
+            }
+            pending.answer(Ok(answers));
+        }
+    }
+
+    /// A winner that lost a race lately rests for one or two round trips, so that those who have to
+    /// read before they can try again get a turn. (Back-off on the loser starves it: see ADR 0004.)
+    async fn let_others_in(&mut self) {
+        if self.contested.is_some_and(|at| at.elapsed() < CONTESTED) {
+            let rest = self.round_trip.mul_f64(self.random.random_range(1.0..2.0));
+            sleep(rest).await;
+        }
+    }
+
+    /// Finds out what became of a batch that was not plainly committed, and what to do next.
+    async fn failed(
+        &mut self,
+        error: &CommitError,
+        write: Write,
+        attempt: &str,
+        placed: Placed,
+        rest: Vec<Pending>,
+    ) -> Next {
+        self.failures += 1;
+        match error {
+            CommitError::NoTable => {
+                tracing::error!(table = %self.context.name, "the tenant's table is missing");
+                return fail(rejoin(placed, rest), "the tenant's table is missing");
+            }
+            CommitError::Refused { code } => return refused(code, placed, rest),
+            CommitError::Denied { code, retry_after } => {
+                tracing::warn!(code, "storage did not take a commit");
+                return self.pause(*retry_after, rejoin(placed, rest)).await;
+            }
+            CommitError::Changed { .. } => self.contested = Some(Instant::now()),
+            CommitError::Exists { .. } | CommitError::Missing { .. } => self.strikes += 1,
+            CommitError::Unknown { reason, retry_after } => {
+                tracing::warn!(reason, "the outcome of a commit is unknown");
+                self.strikes += 1;
+                if let Some(wait) = retry_after {
+                    sleep((*wait).min(PAUSE.1)).await;
+                }
+            }
+        }
+        let before = self.state.tip().map(|tip| tip.head.last);
+        match self.look_for(&write, attempt).await {
+            Err(state_error) => self.wait_for(&state_error, rejoin(placed, rest)).await,
+            Ok(true) => {
+                self.settled(placed, write.head.last, write.debt);
+                Next::Again(rest)
+            }
+            Ok(false) => {
+                let moved = before != self.state.tip().map(|tip| tip.head.last);
+                self.not_ours(error, &write, moved, placed, rest).await
+            }
+        }
+    }
+
+    /// Looks for the commit of this attempt; only its attempt id proves that it is ours.
+    async fn look_for(&mut self, write: &Write, attempt: &str) -> Result<bool, StateError> {
+        let commits = self.refresh().await?;
+        if Rule::AttemptId.holds() {
+            Ok(commits.iter().any(|commit| commit.attempt == attempt))
+        } else {
+            Ok(self.state.tip().is_some_and(|tip| tip.head.last >= write.head.last))
+        }
+    }
+
+    /// The batch is not in the log (yet): corrects the belief that failed, and tries again.
+    async fn not_ours(
+        &mut self,
+        error: &CommitError,
+        write: &Write,
+        moved: bool,
+        mut placed: Placed,
+        rest: Vec<Pending>,
+    ) -> Next {
+        if moved {
+            self.strikes = 0;
+        }
+        let key = |index: Option<usize>| index.and_then(|i| write.batch.ops().get(i)).map(Op::key);
+        match error {
+            CommitError::Exists { index } => self.correct(key(*index), &mut placed),
+            CommitError::Missing { index } => self.gone.extend(key(*index).map(str::to_owned)),
+            CommitError::Unknown { .. } if self.strikes >= 2 && placed.len() > 1 => {
+                self.strikes = 0;
+                return Next::Split(rejoin(placed, rest));
+            }
+            _ => {}
+        }
+        let group = rejoin(placed, rest);
+        if self.strikes >= 2 { self.pause(None, group).await } else { Next::Again(group) }
+    }
+
+    /// A row exists that the plan took for new: the key tells which belief was false.
+    fn correct(&mut self, key: Option<&str>, placed: &mut Placed) {
+        let (identity, stream) = match key.and_then(|key| key.split('|').next()) {
+            Some("i") => (true, false),
+            Some("e" | "s") => (false, true),
+            _ => (true, true),
+        };
+        for (pending, _) in placed.iter_mut() {
+            if identity {
+                pending.append.redelivered = true;
+                pending.looked_up = false;
+            }
+            if stream {
+                pending.certain = true;
+                pending.append.events.iter().for_each(|candidate| self.state.evict(&candidate.stream));
+            }
+        }
+    }
+}
+
+fn rejoin(placed: Placed, rest: Vec<Pending>) -> Vec<Pending> {
+    placed.into_iter().map(|(pending, _)| pending).chain(rest).collect()
+}
+
+/// Storage calls the batch wrong: only an append that fails alone is refused.
+fn refused(code: &str, mut placed: Placed, rest: Vec<Pending>) -> Next {
+    if placed.len() > 1 {
+        return Next::Split(rejoin(placed, rest));
+    }
+    if let Some((pending, _)) = placed.pop() {
+        tracing::error!(code, "storage refused an append on its own");
+        pending.answer(Err(Refusal::NotStorable { code: code.to_owned() }.into()));
+    }
+    Next::Again(rest)
+}

@@ -1,0 +1,310 @@
+//! What a committer believes about its partition, and how it learns better.
+
+use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use lru::LruCache;
+use tokio::time::timeout;
+
+use super::{Stored, rule::Rule};
+use crate::{
+    domain::{
+        essentials::Essentials,
+        ids::{Identity, StreamName},
+        position::PartitionId,
+    },
+    store::{
+        keys,
+        rows::{BadRow, Commit, Head, IdentityRow, RecordedEvent, Stream},
+        table::{BatchError, ETag, Page, Range, ReadError, StoredRow, Table, TableName},
+    },
+};
+
+/// Longest wait for one answer of storage; what takes longer has an unknown outcome.
+pub(super) const STORAGE_TIMEOUT: Duration = Duration::from_secs(8);
+/// Streams kept in memory for each partition.
+const STREAMS: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
+/// Stored identities kept in memory for each partition: answers repeated deliveries at once.
+const IDENTITIES: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
+/// Foreign commits read at once; a process that is further behind starts from the head alone.
+const CATCH_UP: usize = 250;
+/// Looks at a head and commits that do not fit together before giving up.
+const REFRESH_TRIES: usize = 20;
+/// Point reads in flight for one batch.
+const PARALLEL_READS: usize = 16;
+
+/// Why the state of a partition could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StateError {
+    #[error("storage could not be read")]
+    Read(#[from] ReadError),
+    #[error("a stored row is not what it should be")]
+    Bad(#[from] BadRow),
+    #[error("row `{0}` is missing")]
+    Missing(String),
+    #[error("the head and the commits kept changing while they were read")]
+    Unsettled,
+    #[error("storage gave no answer in time")]
+    Late,
+    #[error("the plan is no batch")]
+    Planning(#[from] BatchError),
+}
+
+impl StateError {
+    /// How long storage asked us to wait.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Read(ReadError::Unavailable { retry_after, .. }) => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// The head, with the version under which it may be replaced.
+#[derive(Debug, Clone)]
+pub(super) struct Tip {
+    pub(super) head: Head,
+    pub(super) etag: ETag,
+}
+
+/// The beliefs. All of them are true as long as the head's ETag is.
+#[derive(Debug)]
+pub(super) struct State {
+    table: Arc<dyn Table>,
+    name: TableName,
+    partition: PartitionId,
+    tip: Option<Tip>,
+    streams: LruCache<StreamName, Stream>,
+    identities: LruCache<Identity, Stored>,
+}
+
+impl State {
+    pub(super) fn new(table: Arc<dyn Table>, name: TableName, partition: PartitionId) -> Self {
+        Self {
+            table,
+            name,
+            partition,
+            tip: None,
+            streams: LruCache::new(STREAMS),
+            identities: LruCache::new(IDENTITIES),
+        }
+    }
+
+    pub(super) fn tip(&self) -> Option<&Tip> {
+        self.tip.as_ref()
+    }
+
+    /// Forgets everything but stored identities, which never change.
+    pub(super) fn forget(&mut self) {
+        self.tip = None;
+        self.streams.clear();
+    }
+
+    /// Whether anything is believed of the stream.
+    pub(super) fn knows(&self, stream: &StreamName) -> bool {
+        self.streams.contains(stream)
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<StoredRow>, StateError> {
+        let partition = self.partition.to_string();
+        let read = self.table.get(&self.name, &partition, key);
+        Ok(timeout(STORAGE_TIMEOUT, read).await.map_err(|_| StateError::Late)??)
+    }
+
+    async fn scan(&self, range: &Range, limit: usize) -> Result<Page, StateError> {
+        let partition = self.partition.to_string();
+        let read = self.table.scan(&self.name, &partition, range, limit);
+        Ok(timeout(STORAGE_TIMEOUT, read).await.map_err(|_| StateError::Late)??)
+    }
+
+    pub(super) fn evict(&mut self, stream: &StreamName) {
+        self.streams.pop(stream);
+    }
+
+    pub(super) fn recall(&mut self, identity: &Identity) -> Option<Stored> {
+        self.identities.get(identity).cloned()
+    }
+
+    pub(super) fn remember(&mut self, identity: Identity, stored: Stored) {
+        self.identities.put(identity, stored);
+    }
+
+    /// Takes over what a commit of ours made true.
+    pub(super) fn committed(&mut self, tip: Tip, streams: HashMap<StreamName, Stream>) {
+        self.tip = Some(tip);
+        for (name, stream) in streams {
+            self.streams.put(name, stream);
+        }
+    }
+
+    /// Looks at the head, and at every commit behind the one we knew; evicts the streams that
+    /// foreign commits touched. Gives those commits back, oldest first.
+    ///
+    /// # Errors
+    /// [`StateError`]; the beliefs are then as they were, or forgotten.
+    pub(super) async fn refresh(&mut self) -> Result<Vec<Commit>, StateError> {
+        let Some(known) = self.tip.as_ref().map(|tip| tip.head) else {
+            self.tip = Some(self.read_head().await?);
+            return Ok(Vec::new());
+        };
+        for _ in 0..REFRESH_TRIES {
+            let range = keys::commits_from(known.last + 1);
+            let page = self.scan(&range, CATCH_UP).await?;
+            let Some(News { tip, commits }) = news(&page)? else {
+                tracing::info!(partition = %self.partition, "far behind other writers: starting from the head");
+                self.forget();
+                self.tip = Some(self.read_head().await?);
+                return Ok(Vec::new());
+            };
+            if tip.head.last < known.last {
+                tracing::warn!(partition = %self.partition, "the head lies behind what was committed: was storage restored?");
+                self.forget();
+                self.identities.clear();
+                self.tip = Some(tip);
+                return Ok(Vec::new());
+            }
+            if !Rule::SettledRefresh.holds() || settles(&known, &commits, &tip.head) {
+                self.adopt(tip, &commits)?;
+                return Ok(commits);
+            }
+        }
+        Err(StateError::Unsettled)
+    }
+
+    fn adopt(&mut self, tip: Tip, commits: &[Commit]) -> Result<(), StateError> {
+        for essentials in commits.iter().map(Commit::events).collect::<Result<Vec<_>, _>>()?.iter().flatten()
+        {
+            self.foreign(essentials);
+        }
+        self.tip = Some(tip);
+        Ok(())
+    }
+
+    /// A foreign commit evicts the streams it touched: what it did to their status cannot be
+    /// told from its essentials alone.
+    fn foreign(&mut self, essentials: &Essentials) {
+        let name = essentials.stream_name();
+        if Rule::EvictForeign.holds() {
+            self.evict(&name);
+        } else if let Some(stream) = self.streams.get_mut(&name) {
+            stream.version = essentials.version;
+        }
+    }
+
+    async fn read_head(&self) -> Result<Tip, StateError> {
+        let row = self.get(keys::HEAD).await?;
+        let stored = row.ok_or_else(|| StateError::Missing(keys::HEAD.to_owned()))?;
+        Ok(Tip { head: Head::read(&stored.row)?, etag: stored.etag })
+    }
+
+    /// The streams of that name, read where they are not believed known. Version 0 where there is none.
+    pub(super) async fn load_streams(
+        &mut self,
+        names: impl IntoIterator<Item = StreamName>,
+    ) -> Result<HashMap<StreamName, Stream>, StateError> {
+        let mut found = HashMap::new();
+        let mut cold = Vec::new();
+        for name in names {
+            match self.streams.get(&name) {
+                Some(stream) => {
+                    found.insert(name, stream.clone());
+                }
+                None => cold.push(name),
+            }
+        }
+        let mut reads =
+            stream::iter(cold).map(|name| self.read_stream(name)).buffer_unordered(PARALLEL_READS);
+        let mut read = Vec::new();
+        while let Some(result) = reads.next().await {
+            read.push(result?);
+        }
+        drop(reads);
+        for (name, stream) in read {
+            self.streams.put(name.clone(), stream.clone());
+            found.insert(name, stream);
+        }
+        Ok(found)
+    }
+
+    async fn read_stream(&self, name: StreamName) -> Result<(StreamName, Stream), StateError> {
+        let row = self.get(&keys::stream(&name)).await?;
+        match row {
+            None => Ok((name, Stream::default())),
+            Some(stored) => Ok(Stream::read(&stored.row)?),
+        }
+    }
+
+    /// Looks identities up in storage and remembers those that are stored.
+    pub(super) async fn look_up(
+        &mut self,
+        identities: Vec<Identity>,
+    ) -> Result<Vec<(Identity, Stored)>, StateError> {
+        let mut reads = stream::iter(identities)
+            .map(|identity| self.read_identity(identity))
+            .buffer_unordered(PARALLEL_READS);
+        let mut found = Vec::new();
+        while let Some(result) = reads.next().await {
+            found.extend(result?);
+        }
+        drop(reads);
+        for (identity, stored) in &found {
+            self.identities.put(identity.clone(), stored.clone());
+        }
+        Ok(found)
+    }
+
+    async fn read_identity(&self, identity: Identity) -> Result<Option<(Identity, Stored)>, StateError> {
+        let Some(row) = self.get(&keys::identity(&identity)).await? else {
+            return Ok(None);
+        };
+        let index = IdentityRow::read(&row.row)?;
+        let (event_key, commits) =
+            (keys::event(&index.stream, index.version), keys::commits_from(index.sequence));
+        let (event, page) = futures::try_join!(self.get(&event_key), self.scan(&commits, 1),)?;
+        let event = event.ok_or(StateError::Missing(event_key))?;
+        let event = RecordedEvent::read(self.partition, &event.row)?;
+        let commit = page.rows.first().ok_or_else(|| StateError::Missing(keys::commit(index.sequence)))?;
+        let essentials =
+            Commit::read(&commit.row)?.events()?.into_iter().find(|e| e.sequence == index.sequence);
+        let essentials = essentials.ok_or_else(|| StateError::Missing(keys::commit(index.sequence)))?;
+        let stored = Stored {
+            partition: self.partition,
+            recorded: event.recorded,
+            essentials: Arc::new(essentials),
+            fingerprint: event.fingerprint,
+        };
+        Ok(Some((identity, stored)))
+    }
+}
+
+/// What a look at the end of the log showed.
+struct News {
+    tip: Tip,
+    commits: Vec<Commit>,
+}
+
+/// Reads a page of commits with the head at its end; `None` when the page ends before the head.
+fn news(page: &Page) -> Result<Option<News>, StateError> {
+    let Some((last, commits)) = page.rows.split_last() else {
+        return if page.next.is_some() { Ok(None) } else { Err(StateError::Missing(keys::HEAD.to_owned())) };
+    };
+    if last.row.key != keys::HEAD {
+        return if page.next.is_some() { Ok(None) } else { Err(StateError::Missing(keys::HEAD.to_owned())) };
+    }
+    let commits = commits.iter().map(|stored| Commit::read(&stored.row)).collect::<Result<Vec<_>, _>>()?;
+    let tip = Tip { head: Head::read(&last.row)?, etag: last.etag.clone() };
+    Ok(Some(News { tip, commits }))
+}
+
+/// Whether commits lead without a gap from one head to another. A range is not read in one
+/// moment: the head in it may know of a commit that the rows before it do not show yet.
+fn settles(from: &Head, commits: &[Commit], to: &Head) -> bool {
+    let mut at = (from.last, from.digest);
+    for commit in commits {
+        if commit.first != at.0 + 1 || commit.previous != at.1 {
+            return false;
+        }
+        at = (commit.last, commit.digest);
+    }
+    at == (to.last, to.digest)
+}

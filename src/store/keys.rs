@@ -1,0 +1,282 @@
+//! Every PartitionKey and RowKey of the product is built here, and nowhere else.
+//!
+//! A key is made of parts joined by `|`. Each part is written in `[A-Za-z0-9._-]`; any other byte
+//! of its UTF-8 becomes `~` and two hexadecimal digits, so no id can reach out of its part, into
+//! another row, or into a filter expression. A part that would come out longer than
+//! [`MAX_PART`] becomes `~~` and the SHA-256 of the id in hexadecimal: no id encodes to that, since
+//! `~` is otherwise followed by a digit. Keys are never parsed back into ids: rows carry the
+//! originals as properties.
+//!
+//! `tests/golden/keys.txt` holds one key of every kind; lines may be added, never changed.
+
+use sha2::{Digest, Sha256};
+
+use super::table::Range;
+use crate::domain::{
+    ids::{CorrelationId, Identity, Source, StreamName, TenantId},
+    position::PartitionId,
+};
+
+/// Longest part of a key. Three of them and the markup stay under the 512 characters
+/// that design section 4 allows a row key.
+pub const MAX_PART: usize = 160;
+
+/// The row that every commit of a partition updates under its ETag. Sorts behind every commit.
+pub const HEAD: &str = "c|head";
+
+/// Partition of the dead letters.
+pub const DEAD: &str = "dead";
+
+/// The partition of a stream, among `partitions`: jump consistent hash of the stream's key.
+pub fn partition_of_stream(stream: &StreamName, partitions: u8) -> PartitionId {
+    partition_of_key(stream_key(stream).as_bytes(), partitions)
+}
+
+/// The partition of an event by its identity: what spreads a tenant's audit stream.
+pub fn partition_of_identity(identity: &Identity, partitions: u8) -> PartitionId {
+    partition_of_key(identity_key(identity).as_bytes(), partitions)
+}
+
+fn partition_of_key(key: &[u8], partitions: u8) -> PartitionId {
+    let digest = Sha256::digest(key);
+    let seed = digest.iter().take(8).fold(0_u64, |acc, byte| acc << 8 | u64::from(*byte));
+    let number = jump_hash(seed, partitions.clamp(1, PartitionId::MAX));
+    PartitionId::new(number).unwrap_or_else(|| unreachable!("jump hash stays below the number of buckets"))
+}
+
+/// Jump consistent hash (Lamping and Veach, 2014): which of `buckets` a key falls into.
+fn jump_hash(mut key: u64, buckets: u8) -> u8 {
+    let (mut bucket, mut next) = (0_i64, 0_i64);
+    while next < i64::from(buckets) {
+        bucket = next;
+        key = key.wrapping_mul(2_862_933_555_777_941_757).wrapping_add(1);
+        #[expect(clippy::cast_precision_loss, reason = "the algorithm is defined on doubles")]
+        let step = (1_i64 << 31) as f64 / ((key >> 33) + 1) as f64;
+        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "as published")]
+        {
+            next = ((bucket + 1) as f64 * step) as i64;
+        }
+    }
+    u8::try_from(bucket).unwrap_or_default()
+}
+
+/// Writes an id as a part of a key.
+fn part(id: &str) -> String {
+    let mut out = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("~{byte:02X}")),
+        }
+        if out.len() > MAX_PART {
+            return format!("~~{}", hex::encode(Sha256::digest(id)));
+        }
+    }
+    out
+}
+
+fn sequence_part(sequence: u64) -> String {
+    format!("{sequence:020}")
+}
+
+/// Everything whose key starts with `prefix`.
+fn starting_with(prefix: String) -> Range {
+    // `}` is the character behind `|`, with which every prefix ends.
+    let mut to = prefix.clone();
+    to.pop();
+    to.push('}');
+    Range { from: prefix, to }
+}
+
+/// `c|{last sequence}`: a commit.
+pub fn commit(last: u64) -> String {
+    format!("c|{}", sequence_part(last))
+}
+
+/// All commits that end at `sequence` or later, and the head behind them.
+pub fn commits_from(sequence: u64) -> Range {
+    Range { from: commit(sequence), to: format!("{HEAD}~") }
+}
+
+/// `e|{category}|{id}|{version}`: an event in full.
+pub fn event(stream: &StreamName, version: u64) -> String {
+    format!("e|{}|{version:012}", stream_key(stream))
+}
+
+/// The events of a stream from version `from` up to and including `to`.
+pub fn events_between(stream: &StreamName, from: u64, to: u64) -> Range {
+    // `~` sorts behind the digits, so the range includes `to` itself and nothing longer.
+    Range { from: event(stream, from), to: format!("{}~", event(stream, to)) }
+}
+
+fn stream_key(stream: &StreamName) -> String {
+    format!("{}|{}", part(stream.category.as_str()), part(stream.id.as_str()))
+}
+
+fn source_part(source: &Source) -> String {
+    hex::encode(&Sha256::digest(source.as_str())[..8])
+}
+
+fn identity_key(identity: &Identity) -> String {
+    format!("{}|{}", part(identity.id.as_str()), source_part(&identity.source))
+}
+
+/// `i|{event id}|{16 hex of SHA-256(source)}`: where an event is stored.
+pub fn identity(identity: &Identity) -> String {
+    format!("i|{}", identity_key(identity))
+}
+
+/// Every event with this id, whatever its source.
+pub fn identities_of(id: &str) -> Range {
+    starting_with(format!("i|{}|", part(id)))
+}
+
+/// `s|{category}|{id}`: a stream.
+pub fn stream(stream: &StreamName) -> String {
+    format!("s|{}", stream_key(stream))
+}
+
+/// All streams, or those of one category.
+pub fn streams(category: Option<&str>) -> Range {
+    starting_with(category.map_or_else(|| "s|".to_owned(), |c| format!("s|{}|", part(c))))
+}
+
+/// `a|{category}|{status}|{id}`: a stream whose status wants attention.
+pub fn attention(stream: &StreamName, status: &str) -> String {
+    format!("a|{}|{}|{}", part(stream.category.as_str()), part(status), part(stream.id.as_str()))
+}
+
+/// All streams of a category that have a status which wants attention.
+pub fn attentions(category: &str, status: &str) -> Range {
+    starting_with(format!("a|{}|{}|", part(category), part(status)))
+}
+
+/// `x|{correlation id}|{sequence}`: a link from a correlation id to an event.
+pub fn correlation(correlation: &CorrelationId, sequence: u64) -> String {
+    format!("x|{}|{}", part(correlation.as_str()), sequence_part(sequence))
+}
+
+/// `f|{last sequence}`: a commit that still has to be handed to the publish queue.
+pub fn debt(last: u64) -> String {
+    format!("f|{}", sequence_part(last))
+}
+
+/// All feed debt of a partition.
+pub fn debts() -> Range {
+    starting_with("f|".to_owned())
+}
+
+/// Row key of a tenant in the registry.
+pub fn tenant(tenant: &TenantId) -> String {
+    format!("t|{}", part(tenant.as_str()))
+}
+
+/// All tenants of the registry.
+pub fn tenants() -> Range {
+    starting_with("t|".to_owned())
+}
+
+/// `d|{hash}`: a dead letter.
+pub fn dead_letter(hash: &[u8; 32]) -> String {
+    format!("d|{}", hex::encode(hash))
+}
+
+/// All dead letters.
+pub fn dead_letters() -> Range {
+    starting_with("d|".to_owned())
+}
+
+/// Name of a tenant's table: `annals` and 32 hexadecimal digits of SHA-256 over the tenant's id
+/// and its incarnation, which is random, so that a tenant removed and added again is another one.
+pub fn table_name(tenant: &TenantId, incarnation: &str) -> String {
+    let digest =
+        Sha256::new().chain_update(tenant.as_str()).chain_update([0]).chain_update(incarnation).finalize();
+    format!("annals{}", hex::encode(&digest[..16]))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::ids::{Category, EventId, StreamId};
+
+    fn name(category: &str, id: &str) -> StreamName {
+        StreamName::new(Category::parse(category).unwrap(), StreamId::parse(id).unwrap())
+    }
+
+    fn who(source: &str, id: &str) -> Identity {
+        Identity { source: Source::parse(source).unwrap(), id: EventId::parse(id).unwrap() }
+    }
+
+    #[test]
+    fn keys_match_the_golden_file() {
+        let hostile = name("workflow-instance", "victim',RowKey='x");
+        let long = name("workflow-instance", &"é".repeat(200));
+        let tenant_id = TenantId::parse("demo").unwrap();
+        let correlation_id = CorrelationId::parse("req/7").unwrap();
+        let lines = [
+            commit(42),
+            HEAD.to_owned(),
+            event(&name("workflow-instance", "a-1"), 7),
+            event(&hostile, 1),
+            event(&long, 1),
+            identity(&who("/s", "1")),
+            stream(&name("tenant", "audit")),
+            stream(&hostile),
+            attention(&name("workflow-instance", "a-1"), "faulted"),
+            correlation(&correlation_id, 42),
+            debt(42),
+            tenant(&tenant_id),
+            table_name(&tenant_id, "00000000000000000000000000000000"),
+            partition_of_stream(&name("tenant", "audit"), 8).to_string(),
+            partition_of_identity(&who("/s", "1"), 8).to_string(),
+        ];
+        assert_eq!(lines.join("\n") + "\n", include_str!("../../tests/golden/keys.txt"));
+    }
+
+    #[test]
+    fn jump_hash_moves_keys_only_into_new_buckets() {
+        for key in 0..1_000_u64 {
+            let key = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            for buckets in 1..64 {
+                let (before, after) = (jump_hash(key, buckets), jump_hash(key, buckets + 1));
+                assert!(before < buckets);
+                assert!(after == before || after == buckets, "{key} moved from {before} to {after}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_range_of_versions_holds_its_ends_and_nothing_of_another_stream() {
+        let a = name("c", "1");
+        let range = events_between(&a, 2, 3);
+        let within = |key: String| range.from <= key && key < range.to;
+        assert!(within(event(&a, 2)) && within(event(&a, 3)));
+        assert!(!within(event(&a, 1)) && !within(event(&a, 4)));
+        assert!(!within(event(&name("c", "1|"), 2)) && !within(event(&name("c", "12"), 2)));
+    }
+
+    #[test]
+    fn the_head_lies_behind_every_commit_and_inside_their_range() {
+        let range = commits_from(5);
+        assert!(HEAD > commit(u64::MAX).as_str());
+        assert!(range.from.as_str() <= HEAD && HEAD < range.to.as_str());
+        assert!(commit(4) < range.from);
+    }
+
+    proptest! {
+        #[test]
+        fn different_streams_have_different_keys(a in "\\PC{1,300}", b in "\\PC{1,300}") {
+            prop_assume!(a != b);
+            prop_assert_ne!(stream(&name("c", &a)), stream(&name("c", &b)));
+        }
+
+        #[test]
+        fn every_key_is_short_and_safe(category in "[a-z]{1,64}", id in "\\PC{1,300}", status in "\\PC{1,100}") {
+            let key = attention(&name(&category, &id), &status);
+            prop_assert!(key.len() <= 512);
+            prop_assert!(key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-~|".contains(&b)));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Streams.
+
+use super::{BadRow, Reader, number, on_stream, text};
+use crate::{
+    domain::{
+        ids::{EventId, Status, StreamName},
+        timestamp::Timestamp,
+    },
+    store::{keys, table::Row},
+};
+
+/// What is kept of a stream beside its events.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stream {
+    /// Version of its last event; 0 when there is none.
+    pub version: u64,
+    /// Status, and what set it.
+    pub status: Option<StreamStatus>,
+    /// State of the workflow, as its last status-setting event said.
+    pub state: Option<String>,
+    /// Earliest and latest time at which its events happened.
+    pub times: Option<(Timestamp, Timestamp)>,
+    /// The status under which the stream has an attention row now.
+    pub attention: Option<Status>,
+}
+
+/// A stream's status and the event that set it, which only a later event can change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamStatus {
+    /// The status.
+    pub status: Status,
+    /// When that event happened.
+    pub since: Timestamp,
+    /// That event's id; decides between two of the same time.
+    pub event: EventId,
+}
+
+impl Stream {
+    /// Writes the row.
+    pub fn row(&self, name: &StreamName) -> Row {
+        let mut row = on_stream(Row::new(keys::stream(name)), name).with("Version", number(self.version));
+        if let Some(set) = &self.status {
+            row = row
+                .with("Status", text(&set.status))
+                .with("StatusTime", text(set.since))
+                .with("StatusEvent", text(&set.event));
+        }
+        if let Some(state) = &self.state {
+            row = row.with("State", text(state));
+        }
+        if let Some((first, last)) = self.times {
+            row = row.with("FirstTime", text(first)).with("LastTime", text(last));
+        }
+        if let Some(attention) = &self.attention {
+            row = row.with("Attention", text(attention));
+        }
+        row
+    }
+
+    /// Writes the row that lists the stream among those which want attention.
+    pub fn attention_row(&self, key: String, name: &StreamName) -> Row {
+        on_stream(Row::new(key), name).with("Version", number(self.version))
+    }
+
+    /// Reads the row.
+    ///
+    /// # Errors
+    /// [`BadRow`] when a property is missing or malformed.
+    pub fn read(row: &Row) -> Result<(StreamName, Self), BadRow> {
+        let r = Reader(row);
+        let status = match row.str("Status") {
+            None => None,
+            Some(status) => Some(StreamStatus {
+                status: r.parsed("Status", Status::parse(status))?,
+                since: r.time("StatusTime")?,
+                event: r.parsed("StatusEvent", EventId::parse(r.str("StatusEvent")?))?,
+            }),
+        };
+        let attention = match row.str("Attention") {
+            None => None,
+            Some(status) => Some(r.parsed("Attention", Status::parse(status))?),
+        };
+        let times = match row.str("FirstTime") {
+            None => None,
+            Some(_) => Some((r.time("FirstTime")?, r.time("LastTime")?)),
+        };
+        let stream = Self {
+            version: r.number("Version")?,
+            status,
+            state: row.str("State").map(str::to_owned),
+            times,
+            attention,
+        };
+        Ok((r.stream()?, stream))
+    }
+}
