@@ -1,7 +1,230 @@
 //! The store: per-tenant logs on a table service.
+//!
+//! What MUST hold, whatever crashes, repeats or overlaps:
+//!
+//! - An [`Answer`] is given only for an event that is durable in its tenant's table.
+//! - One identity (`source` + `id`) is stored once, and every delivery of it gets the first answer.
+//! - Versions of a stream and sequences of a partition are contiguous, and never change.
+//! - Every commit that `ingest` does not publish itself carries feed debt.
+//!
+//! Layers: [`table`] is the port; `azure` and [`embedded`] are its drivers; [`keys`], [`rows`] and
+//! [`digest`] say what is stored; [`append`] writes it, [`history`] reads it.
 
 pub mod append;
+pub mod dead_letters;
+pub mod debts;
 pub mod digest;
+pub mod history;
 pub mod keys;
+pub mod registry;
+mod retry;
 pub mod rows;
 pub mod table;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::time::Instant;
+
+pub use self::retry::WriteError;
+use self::{
+    append::{Answer, Append, AppendError, Candidate, Committer, CommitterContext, Debtor, Origin, Refusal},
+    dead_letters::DeadLetters,
+    debts::Debts,
+    digest::Salt,
+    history::History,
+    registry::{Registry, Tenant},
+    rows::Fingerprint,
+    table::{Table, TableName},
+};
+use crate::domain::{
+    event::{Actor, NewEvent, Target},
+    ids::{Category, StreamId, StreamName},
+    position::PartitionId,
+    timestamp::Clock,
+};
+
+/// Category of the tenant's own streams.
+const TENANT: &str = "tenant";
+/// The tenant's audit stream.
+const AUDIT: &str = "audit";
+
+/// How an append came here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// The door.
+    pub origin: Origin,
+    /// True when the queue has delivered it before.
+    pub redelivered: bool,
+}
+
+/// Why events were not stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// They never will be as they are.
+    #[error("the append is refused")]
+    Refused(#[source] Refusal),
+    /// Their streams lie in different partitions: no one commit can hold them.
+    #[error("the events belong to streams in different partitions")]
+    SpansPartitions,
+    /// They were not stored, or may have been: send them again later, as they are.
+    #[error("storage is not available ({reason})")]
+    Unavailable {
+        /// What happened, without addresses or secrets.
+        reason: String,
+    },
+}
+
+impl From<AppendError> for StoreError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Refused(refusal) => Self::Refused(refusal),
+            AppendError::Unavailable { reason } => Self::Unavailable { reason },
+        }
+    }
+}
+
+/// Makes the debtor of a tenant: who hears that a commit owes something to its change feed.
+pub type Debtors = Box<dyn Fn(&Arc<Tenant>) -> Arc<dyn Debtor> + Send + Sync>;
+
+/// The store of all tenants.
+pub struct Store {
+    table: Arc<dyn Table>,
+    clock: Arc<dyn Clock>,
+    registry: Registry,
+    debtors: Debtors,
+    committers: Mutex<HashMap<(TableName, PartitionId), Committer>>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// The store on this storage.
+    pub fn new(table: Arc<dyn Table>, clock: Arc<dyn Clock>, debtors: Debtors) -> Self {
+        let registry = Registry::new(Arc::clone(&table), Arc::clone(&clock));
+        Self { table, clock, registry, debtors, committers: Mutex::default() }
+    }
+
+    /// The tenants.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    /// Reads a tenant.
+    pub fn history(&self, tenant: &Arc<Tenant>) -> History {
+        History::of(Arc::clone(&self.table), Arc::clone(tenant))
+    }
+
+    /// The dead letters of a tenant, or those of none.
+    pub fn dead_letters(&self, tenant: Option<&Tenant>) -> DeadLetters {
+        match tenant {
+            Some(tenant) => DeadLetters::of(Arc::clone(&self.table), tenant),
+            None => DeadLetters::of_nobody(Arc::clone(&self.table)),
+        }
+    }
+
+    /// The feed debt of a tenant.
+    pub fn debts(&self, tenant: &Arc<Tenant>) -> Debts {
+        Debts::of(Arc::clone(&self.table), Arc::clone(tenant))
+    }
+
+    /// Stores events in one commit or not at all; answers in their order, by `deadline`.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] and [`StoreError::SpansPartitions`] when they can never be stored
+    /// as they are; [`StoreError::Unavailable`] when they were not, or may not have been, stored:
+    /// sending them again is always safe.
+    pub async fn append(
+        &self,
+        tenant: &Arc<Tenant>,
+        events: Vec<NewEvent>,
+        delivery: Delivery,
+        deadline: Instant,
+    ) -> Result<Vec<Answer>, StoreError> {
+        let placed: Vec<_> = events.into_iter().map(|event| candidate(tenant, event)).collect();
+        let Some(partition) = placed.first().map(|(partition, _)| *partition) else { return Ok(Vec::new()) };
+        if placed.iter().any(|(other, _)| *other != partition) {
+            return Err(StoreError::SpansPartitions);
+        }
+        let append = Append {
+            events: placed.into_iter().map(|(_, candidate)| candidate).collect(),
+            origin: delivery.origin,
+            feed: tenant.settings.change_feed.enabled,
+            redelivered: delivery.redelivered,
+        };
+        let committer = self.committer(tenant, partition);
+        Ok(committer.append(append, deadline).await?)
+    }
+
+    /// The committer of a partition, started when there is none (any more).
+    fn committer(&self, tenant: &Arc<Tenant>, partition: PartitionId) -> Committer {
+        // Never held across an await; a panic elsewhere leaves nothing half-done in the map.
+        let mut committers = self.committers.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (tenant.table.clone(), partition);
+        if let Some(committer) = committers.get(&key).filter(|committer| !committer.has_ended()) {
+            return committer.clone();
+        }
+        committers.retain(|_, committer| !committer.has_ended());
+        let committer = Committer::spawn(CommitterContext {
+            table: Arc::clone(&self.table),
+            name: tenant.table.clone(),
+            partition,
+            clock: Arc::clone(&self.clock),
+            debtor: (self.debtors)(tenant),
+            seed: rand::random(),
+        });
+        committers.insert(key, committer.clone());
+        committer
+    }
+}
+
+/// The partition of a stream that the tenant has. An audit stream names its own.
+pub(crate) fn partition_of(tenant: &Tenant, stream: &StreamName) -> PartitionId {
+    let named = stream.id.as_str().strip_prefix("audit-").filter(|_| stream.category.as_str() == TENANT);
+    named
+        .and_then(PartitionId::parse)
+        .filter(|partition| partition.number() < tenant.settings.partitions)
+        .unwrap_or_else(|| keys::partition_of_stream(stream, tenant.settings.partitions))
+}
+
+/// Prepares an event: its stream and partition, its salt, and the keyed hash of its actor.
+fn candidate(tenant: &Tenant, event: NewEvent) -> (PartitionId, Candidate) {
+    let partitions = tenant.settings.partitions;
+    let (stream, partition) = match &event.target {
+        Target::Stream(name) => (name.clone(), partition_of(tenant, name)),
+        Target::TenantAudit if partitions == 1 => {
+            let name = audit_stream(AUDIT.to_owned());
+            let partition = keys::partition_of_stream(&name, 1);
+            (name, partition)
+        }
+        Target::TenantAudit => {
+            let partition = keys::partition_of_identity(&event.identity(), partitions);
+            (audit_stream(format!("{AUDIT}-{partition}")), partition)
+        }
+    };
+    let fingerprint = Fingerprint::of(Salt(rand::random()), &event.content);
+    let actor = event.actor.as_ref().map(|actor| actor_hash(tenant, actor));
+    (partition, Candidate { event: Arc::new(event), stream, fingerprint, actor })
+}
+
+fn audit_stream(id: String) -> StreamName {
+    let valid = "a constant that is a valid id";
+    StreamName::new(Category::parse(TENANT).expect(valid), StreamId::parse(id).expect(valid))
+}
+
+/// Says "the same person" without saying who: HMAC of type and id under the tenant's key.
+fn actor_hash(tenant: &Tenant, actor: &Actor) -> String {
+    let message = format!("actor\0{}\0{}", actor.kind, actor.id.as_deref().unwrap_or_default());
+    hex::encode(&digest::hmac(&tenant.key.0, message.as_bytes())[..16])
+}

@@ -148,10 +148,9 @@ impl Worker {
         };
         let (placed, rest, unproven) = self.deliver(plan.verdicts, group);
         let Some(write) = plan.write else {
-            if unproven
-                && let Err(error) = self.refresh().await {
-                    return self.wait_for(&error, rest).await;
-                }
+            if unproven && let Err(error) = self.refresh().await {
+                return self.wait_for(&error, rest).await;
+            }
             return Next::Again(rest);
         };
         self.commit(write, &attempt, placed, rest).await
