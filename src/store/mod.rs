@@ -14,6 +14,7 @@ pub mod append;
 pub mod dead_letters;
 pub mod debts;
 pub mod digest;
+pub mod embedded;
 pub mod history;
 pub mod keys;
 pub mod registry;
