@@ -136,6 +136,18 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// Its stable code, for machines.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::VersionConflict { .. } => "version-conflict",
+            Self::IdentityReused { .. } | Self::IdentityRepeated { .. } => "identity-reused",
+            Self::BatchTooLarge => "batch-too-large",
+            Self::NotStorable { .. } => "not-storable",
+        }
+    }
+}
+
 /// Why an append has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {

@@ -5,6 +5,7 @@
 //! this library, and what was measured.
 
 mod codec;
+mod lazy;
 mod writer;
 
 use std::{
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 use redb::{Database, DatabaseError, ReadableDatabase};
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::lazy::LazyEmbedded;
 use self::writer::{ROWS, TABLES, WAITING, Work, Writer};
 use super::table::{Batch, CommitError, ETag, Page, Range, ReadError, StoredRow, Table, TableName};
 

@@ -1,0 +1,250 @@
+//! The functions. Each answers 200 with a JSON object, or fails so that the host tries again.
+
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use futures::FutureExt;
+use tokio::time::Instant;
+
+use super::{
+    App, dead,
+    ingest::{self, Chance, IngestError, Outcome},
+    wire::{QueueMessage, Success, WireError},
+};
+use crate::{
+    feed::{
+        Feed,
+        handover::{HandoverError, PublishMessage},
+    },
+    queue::PutError,
+    store::{
+        dead_letters::DeadLetterError,
+        debts::DebtError,
+        registry::{RegistryError, Tenant},
+        rows::BadRow,
+    },
+    telemetry::chain,
+};
+
+/// From this delivery on, a message on which we break becomes a dead letter: the third crash of
+/// the handler would stop the host, for everybody.
+const GIVE_UP: u32 = 5;
+
+/// Why an invocation fails. The host gives the message back to its queue.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("the invocation cannot be read")]
+    Wire(#[from] WireError),
+    #[error("the message is not stored")]
+    Ingest(#[from] IngestError),
+    #[error("the message could not be put back")]
+    PutBack(#[from] PutError),
+    #[error("the commit cannot be published")]
+    Debt(#[from] DebtError),
+    #[error("the registry did not answer")]
+    Registry(#[from] RegistryError),
+    #[error("a dead letter was not kept")]
+    DeadLetter(#[from] DeadLetterError),
+    #[error("a stored row cannot be read")]
+    Bad(#[from] BadRow),
+    #[error("a tenant's change feed is on, but ANNALS_PUBLIC_URL is not set")]
+    NoPublicUrl,
+    #[error("feed debt was not handed over")]
+    Handover(#[from] HandoverError),
+    #[error("an internal error")]
+    Panic,
+}
+
+type Invoked = Result<Json<Success>, Failure>;
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        // The host ignores the body; the log line has said it.
+        (StatusCode::INTERNAL_SERVER_ERROR, Json(serde_json::json!({ "error": self.to_string() })))
+            .into_response()
+    }
+}
+
+/// Runs an invocation, writes its one log line, and turns a panic into a failure.
+async fn invocation(
+    function: &'static str,
+    headers: &HeaderMap,
+    work: impl Future<Output = Result<(Success, Outcome), Failure>>,
+) -> Invoked {
+    let started = Instant::now();
+    let id = headers.get_all("x-azure-functions-invocationid").iter().next_back();
+    let invocation_id = id.and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+    let result = AssertUnwindSafe(work).catch_unwind().await.unwrap_or(Err(Failure::Panic));
+    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match result {
+        Ok((success, Outcome { events, stored, duplicates, dead })) => {
+            let published = events.len();
+            tracing::info!(
+                evt = "invocation",
+                function,
+                invocation_id,
+                stored,
+                duplicates,
+                dead,
+                published,
+                duration_ms
+            );
+            Ok(Json(if events.is_empty() { success } else { Success::publishing(events) }))
+        }
+        Err(failure) => {
+            let error = chain(&failure);
+            tracing::error!(evt = "invocation.failed", function, invocation_id, error, duration_ms);
+            Err(failure)
+        }
+    }
+}
+
+fn done(outcome: Outcome) -> (Success, Outcome) {
+    (Success::silent(), outcome)
+}
+
+/// Stores a message and publishes what it stored.
+pub(super) async fn ingest(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Invoked {
+    invocation("ingest", &headers, async {
+        let message = QueueMessage::parse(&body)?;
+        let queue = app.ingest_queue.as_str();
+        let work = AssertUnwindSafe(ingest::ingest(&app, queue, &message, Chance::Another)).catch_unwind();
+        match work.await {
+            Ok(outcome) => Ok(done(outcome?)),
+            Err(_) if message.dequeue_count >= GIVE_UP => {
+                ingest::bury_whole(&app, queue, &message).await?;
+                Ok(done(Outcome { dead: 1, ..Outcome::default() }))
+            }
+            Err(_) => Err(Failure::Panic),
+        }
+    })
+    .await
+}
+
+/// Tries once more to store a message; puts it back while storage is down; keeps it as a dead
+/// letter otherwise. A poison queue has no poison queue of its own, so this must not fail lightly.
+pub(super) async fn ingest_poison(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Invoked {
+    invocation("ingest-poison", &headers, async {
+        let message = QueueMessage::parse(&body)?;
+        let queue = format!("{}-poison", app.ingest_queue);
+        let work = AssertUnwindSafe(ingest::ingest(&app, &queue, &message, Chance::Last)).catch_unwind();
+        match work.await {
+            Ok(Ok(outcome)) => Ok(done(outcome)),
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    evt = "ingest.put-back",
+                    error = chain(&error),
+                    "storage is down: the message goes back"
+                );
+                app.queues.put(&app.ingest_queue, &message.body).await?;
+                Ok(done(Outcome::default()))
+            }
+            Err(_) => {
+                ingest::bury_whole(&app, &queue, &message).await?;
+                Ok(done(Outcome { dead: 1, ..Outcome::default() }))
+            }
+        }
+    })
+    .await
+}
+
+/// Publishes a commit: those of its events that `ingest` did not publish itself.
+pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Invoked {
+    invocation("publish", &headers, async {
+        let message = QueueMessage::parse(&body)?;
+        let queue = app.publish_queue.as_str();
+        let Ok(request) = serde_json::from_slice::<PublishMessage>(&message.body) else {
+            return bury(
+                &app,
+                None,
+                queue,
+                &message,
+                "not-a-publish-message",
+                "must be one of our own messages",
+            )
+            .await;
+        };
+        let Some(tenant) = app.store.registry().get(&request.tenant).await? else {
+            return bury(
+                &app,
+                None,
+                queue,
+                &message,
+                "unknown-tenant",
+                "`tenant` must name a registered tenant",
+            )
+            .await;
+        };
+        if !tenant.settings.change_feed.enabled {
+            return Ok(done(Outcome::default()));
+        }
+        let public_url = app.public_url.as_ref().ok_or(Failure::NoPublicUrl)?;
+        let Some(commit) = app.store.debts(&tenant).commit(request.partition, request.last).await? else {
+            return bury(
+                &app,
+                Some(&tenant),
+                queue,
+                &message,
+                "no-such-commit",
+                "`last` must be the end of a commit",
+            )
+            .await;
+        };
+        let feed = Feed { tenant: &tenant, public_url };
+        let events = commit.events()?.into_iter().filter(|event| !event.ingest);
+        let events =
+            events.filter_map(|event| feed.event(request.partition, commit.recorded, &event)).collect();
+        Ok(done(Outcome { events, ..Outcome::default() }))
+    })
+    .await
+}
+
+/// Writes the feed debt again, so that the sweep hands the commit over once more.
+pub(super) async fn publish_poison(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Invoked {
+    invocation("publish-poison", &headers, async {
+        let message = QueueMessage::parse(&body)?;
+        let queue = format!("{}-poison", app.publish_queue);
+        let Ok(request) = serde_json::from_slice::<PublishMessage>(&message.body) else {
+            return bury(&app, None, &queue, &message, "not-a-publish-message", "must be one of our own messages").await;
+        };
+        let Some(tenant) = app.store.registry().get(&request.tenant).await? else {
+            return bury(&app, None, &queue, &message, "unknown-tenant", "`tenant` must name a registered tenant").await;
+        };
+        let now = app.store.clock().now().to_micros();
+        app.store.debts(&tenant).owe(request.partition, request.last, now).await?;
+        tracing::warn!(evt = "feed.owed-again", tenant = %tenant.id, partition = %request.partition, last = request.last);
+        Ok(done(Outcome::default()))
+    })
+    .await
+}
+
+/// Hands over feed debt that its writer left behind.
+pub(super) async fn sweep(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
+    invocation("sweep", &headers, async {
+        let handed = app.handover.sweep(&app.store, app.store.clock().now()).await?;
+        if handed > 0 {
+            tracing::info!(evt = "feed.swept", commits = handed);
+        }
+        Ok(done(Outcome::default()))
+    })
+    .await
+}
+
+/// Keeps a message of the publish queue that is none.
+async fn bury(
+    app: &App,
+    tenant: Option<&Tenant>,
+    queue: &str,
+    message: &QueueMessage,
+    code: &str,
+    reason: &str,
+) -> Result<(Success, Outcome), Failure> {
+    dead::keep(app, tenant, queue, message, &message.body, code, reason).await?;
+    Ok(done(Outcome { dead: 1, ..Outcome::default() }))
+}

@@ -1,0 +1,213 @@
+//! `ingest` and `ingest-poison`: a queue message becomes stored events, and dead letters for what
+//! can never be stored. There is no third way: everything else fails the invocation, and the host
+//! delivers the message again.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use tokio::time::{Duration, Instant};
+
+use super::{App, dead, wire::QueueMessage};
+use crate::{
+    domain::{
+        cloud_event::DecodeError,
+        event::{Expected, NewEvent},
+        ids::TenantId,
+        message::{Element, decode_document},
+    },
+    feed::Feed,
+    store::{
+        Delivery, StoreError,
+        append::{Answer, Origin, Refusal},
+        dead_letters::DeadLetterError,
+        registry::{RegistryError, Tenant},
+    },
+};
+
+/// How long an invocation tries to store a message before it fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Why an invocation fails: always something that may pass.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum IngestError {
+    #[error("an event is not stored ({reason})")]
+    Unavailable { reason: String },
+    #[error("an event expects its stream at a version that it has not reached yet")]
+    Early,
+    #[error("the registry did not answer")]
+    Registry(#[from] RegistryError),
+    #[error("a dead letter was not kept")]
+    DeadLetter(#[from] DeadLetterError),
+    #[error("a tenant's change feed is on, but ANNALS_PUBLIC_URL is not set")]
+    NoPublicUrl,
+}
+
+/// How a message is treated when it may still become storable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chance {
+    /// The queue will deliver it again.
+    Another,
+    /// It comes from the poison queue: this is its last.
+    Last,
+}
+
+/// What became of a message.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Feed events to publish.
+    pub(super) events: Vec<Box<RawValue>>,
+    /// Counts for the log line.
+    pub(super) stored: usize,
+    pub(super) duplicates: usize,
+    pub(super) dead: usize,
+}
+
+/// Stores every event of a message, each on its own account.
+pub(super) async fn ingest(
+    app: &App,
+    queue: &str,
+    message: &QueueMessage,
+    chance: Chance,
+) -> Result<Outcome, IngestError> {
+    let door = Door { app, queue, message, chance, deadline: Instant::now() + PATIENCE };
+    let elements = match decode_document(&message.body) {
+        Ok(elements) => elements,
+        Err(error) => {
+            door.bury(None, &message.body, error.code, &error.invalid.to_string()).await?;
+            return Ok(Outcome { dead: 1, ..Outcome::default() });
+        }
+    };
+    // All at once: they share commits. In order: the first poll of each queues it.
+    let taken = futures::future::join_all(elements.into_iter().map(|element| door.take(element))).await;
+    let mut outcome = Outcome::default();
+    for one in taken {
+        match one? {
+            Taken::Dead => outcome.dead += 1,
+            Taken::Stored { answer, event } => {
+                outcome.duplicates += usize::from(answer.duplicate);
+                outcome.stored += usize::from(!answer.duplicate);
+                outcome.events.extend(event);
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+/// Keeps a message that broke us, so that it does not do so for ever.
+pub(super) async fn bury_whole(app: &App, queue: &str, message: &QueueMessage) -> Result<(), IngestError> {
+    let door = Door { app, queue, message, chance: Chance::Last, deadline: Instant::now() + PATIENCE };
+    door.bury(None, &message.body, "internal-error", "the handler failed on this message again and again")
+        .await
+}
+
+enum Taken {
+    Stored { answer: Box<Answer>, event: Option<Box<RawValue>> },
+    Dead,
+}
+
+struct Door<'a> {
+    app: &'a App,
+    queue: &'a str,
+    message: &'a QueueMessage,
+    chance: Chance,
+    deadline: Instant,
+}
+
+impl Door<'_> {
+    async fn take(&self, element: Element) -> Result<Taken, IngestError> {
+        let Element { raw, tenant: named, event } = element;
+        let tenant = self.tenant(named.as_ref()).await?;
+        let event = match event {
+            Ok(event) => event,
+            Err(DecodeError { code, invalid }) => {
+                self.bury(tenant.as_deref(), raw.as_bytes(), code, &invalid.to_string()).await?;
+                return Ok(Taken::Dead);
+            }
+        };
+        let Some(tenant) = tenant else {
+            let (code, reason) = match named {
+                None => ("no-tenant", "`tenantid` must name the tenant"),
+                Some(_) => ("unknown-tenant", "`tenantid` must name a registered tenant"),
+            };
+            self.bury(None, raw.as_bytes(), code, reason).await?;
+            return Ok(Taken::Dead);
+        };
+        match self.store(&tenant, event).await? {
+            Ok(answer) => {
+                let event = self.feed_event(&tenant, &answer)?;
+                Ok(Taken::Stored { answer: Box::new(answer), event })
+            }
+            Err(grave) => {
+                self.bury(Some(&tenant), raw.as_bytes(), grave.code, &grave.reason).await?;
+                Ok(Taken::Dead)
+            }
+        }
+    }
+
+    async fn tenant(&self, named: Option<&TenantId>) -> Result<Option<Arc<Tenant>>, IngestError> {
+        match named {
+            Some(id) => Ok(self.app.store.registry().get(id).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// The answer, or the reason for a dead letter.
+    async fn store(
+        &self,
+        tenant: &Arc<Tenant>,
+        event: NewEvent,
+    ) -> Result<Result<Answer, Grave>, IngestError> {
+        let delivery = Delivery { origin: Origin::Ingest, redelivered: self.message.dequeue_count > 1 };
+        let stored = self.app.store.append(tenant, vec![event], delivery, self.deadline).await;
+        match stored {
+            Ok(mut answers) => {
+                let missing = || IngestError::Unavailable { reason: "no answer".to_owned() };
+                Ok(Ok(answers.pop().ok_or_else(missing)?))
+            }
+            Err(StoreError::Unavailable { reason }) => Err(IngestError::Unavailable { reason }),
+            Err(StoreError::Refused(refusal)) if self.chance == Chance::Another && is_early(&refusal) => {
+                Err(IngestError::Early)
+            }
+            Err(StoreError::Refused(refusal)) => {
+                Ok(Err(Grave { code: refusal.code(), reason: refusal.to_string() }))
+            }
+            Err(error @ StoreError::SpansPartitions) => {
+                Ok(Err(Grave { code: "spans-partitions", reason: error.to_string() }))
+            }
+        }
+    }
+
+    fn feed_event(&self, tenant: &Tenant, answer: &Answer) -> Result<Option<Box<RawValue>>, IngestError> {
+        if !tenant.settings.change_feed.enabled {
+            return Ok(None);
+        }
+        let public_url = self.app.public_url.as_ref().ok_or(IngestError::NoPublicUrl)?;
+        Ok(Feed { tenant, public_url }.stored(&answer.stored))
+    }
+
+    /// Keeps what can never be stored, whole and with its reason.
+    async fn bury(
+        &self,
+        tenant: Option<&Tenant>,
+        body: &[u8],
+        code: &str,
+        reason: &str,
+    ) -> Result<(), IngestError> {
+        Ok(dead::keep(self.app, tenant, self.queue, self.message, body, code, reason).await?)
+    }
+}
+
+/// Why a message is given up.
+struct Grave {
+    code: &'static str,
+    reason: String,
+}
+
+/// A version above the actual one may only be early: queues invert. One below never comes true.
+fn is_early(refusal: &Refusal) -> bool {
+    match refusal {
+        Refusal::VersionConflict { expected: Expected::Exact(version), actual, .. } => version > actual,
+        Refusal::VersionConflict { expected: Expected::StreamExists, .. } => true,
+        _ => false,
+    }
+}

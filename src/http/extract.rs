@@ -1,0 +1,94 @@
+//! What handlers are handed: parsed, or the request has been answered already.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, StatusCode, header};
+
+use super::problem::Problem;
+use crate::{
+    domain::{
+        event::Expected,
+        ids::{Category, Invalid, StreamId, StreamName, TenantId},
+    },
+    host::App,
+    links,
+    store::registry::Tenant,
+};
+
+/// Most items on one page.
+pub(super) const MAX_LIMIT: usize = 1_000;
+/// Items on a page where the caller does not say.
+const DEFAULT_LIMIT: usize = 100;
+
+/// The tenant that a path names.
+pub(super) async fn tenant(app: &App, segment: &str) -> Result<Arc<Tenant>, Problem> {
+    let id = tenant_id(segment)?;
+    let found = app.store.registry().get(&id).await?;
+    found.ok_or_else(|| Problem::not_found("unknown-tenant", "tenant"))
+}
+
+/// The id of a tenant in a path.
+pub(super) fn tenant_id(segment: &str) -> Result<TenantId, Problem> {
+    Ok(TenantId::parse(links::from_segment("tenant", segment)?)?)
+}
+
+/// The stream that a path names.
+pub(super) fn stream_name(category: &str, id: &str) -> Result<StreamName, Problem> {
+    let category = Category::parse(links::from_segment("category", category)?)?;
+    Ok(StreamName::new(category, StreamId::parse(links::from_segment("id", id)?)?))
+}
+
+/// How many items a caller wants on a page.
+pub(super) fn limit(given: Option<&str>) -> Result<usize, Problem> {
+    let Some(text) = given else { return Ok(DEFAULT_LIMIT) };
+    let rule = || Invalid::new("limit", format!("must be a number from 1 to {MAX_LIMIT}"));
+    let limit = text.parse().map_err(|_| rule())?;
+    if (1..=MAX_LIMIT).contains(&limit) { Ok(limit) } else { Err(rule().into()) }
+}
+
+/// A version in a query.
+pub(super) fn version(field: &str, given: Option<&str>) -> Result<Option<u64>, Problem> {
+    let parse = |text: &str| {
+        let number = text.parse().ok().filter(|version| (1..=999_999_999_999).contains(version));
+        number.ok_or_else(|| Invalid::new(field, "must be a version: a number from 1 on").into())
+    };
+    given.map(parse).transpose()
+}
+
+/// What `If-Match` and `If-None-Match` say about the stream: the ETag of a stream is its version.
+pub(super) fn precondition(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
+    let one = |name: header::HeaderName| -> Result<Option<&str>, Problem> {
+        let mut values = headers.get_all(&name).iter();
+        let value = values.next().map(|value| value.to_str().unwrap_or_default().trim());
+        if values.next().is_some() {
+            return Err(Invalid::new(name.as_str(), "must be sent once").into());
+        }
+        Ok(value)
+    };
+    match (one(header::IF_MATCH)?, one(header::IF_NONE_MATCH)?) {
+        (None, None) => Ok(None),
+        (Some("*"), None) => Ok(Some(Expected::StreamExists)),
+        (None, Some("*")) => Ok(Some(Expected::NoStream)),
+        (Some(tag), None) => {
+            let version = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            let exact = version.and_then(|version| version.parse().ok()).map(Expected::Exact);
+            let rule = || Invalid::new("if-match", "must be `*` or the ETag of the stream, such as \"7\"");
+            exact.map(Some).ok_or_else(|| rule().into())
+        }
+        _ => Err(Invalid::new("if-none-match", "must be `*`, and not come with If-Match").into()),
+    }
+}
+
+/// The content type of a request, if it has a readable one.
+pub(super) fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
+}
+
+/// A body that the Functions host can have passed on: it drops those without a length.
+pub(super) fn check_length(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(header::CONTENT_LENGTH) {
+        return Ok(());
+    }
+    let detail = "the Functions host passes a body on only when its Content-Length is given";
+    Err(Problem::new(StatusCode::LENGTH_REQUIRED, "length-required", detail))
+}

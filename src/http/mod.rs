@@ -1,0 +1,71 @@
+//! The HTTP API: the one route table, and the one stack of layers in front of it.
+
+mod cursor;
+mod dead_letters;
+mod events;
+mod extract;
+mod problem;
+mod streams;
+mod tenants;
+mod views;
+
+use std::{any::Any, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    http::StatusCode,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+use tokio::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use self::problem::Problem;
+use crate::host::App;
+
+/// Largest body taken. An event has at most 512 KiB of data; a batch must fit into one commit
+/// of 4 MiB, and base64 adds a third.
+const MAX_BODY: usize = 6 * 1024 * 1024;
+
+/// Every route under `/api`.
+pub(crate) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/tenants/{tenant}", put(tenants::put).get(tenants::get))
+        .route("/tenants/{tenant}/events", post(events::append))
+        .route("/tenants/{tenant}/events/{id}", get(events::one))
+        .route("/tenants/{tenant}/streams", get(streams::list))
+        .route("/tenants/{tenant}/streams/{category}/{id}", get(streams::one))
+        .route("/tenants/{tenant}/streams/{category}/{id}/events", get(streams::history))
+        .route("/tenants/{tenant}/dead-letters", get(dead_letters::list))
+        .route("/tenants/{tenant}/dead-letters/{id}", get(dead_letters::one))
+        .route("/tenants/{tenant}/dead-letters/{id}/replay", post(dead_letters::replay))
+        .route("/dead-letters", get(dead_letters::list_nobodys))
+        .route("/dead-letters/{id}", get(dead_letters::one_of_nobody))
+        .route("/dead-letters/{id}/replay", post(dead_letters::replay_nobodys))
+        .fallback(async || Problem::not_found("unknown-route", "route"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this route has other methods")
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(logged))
+}
+
+/// A panic is a bug of ours: the caller may try again, and the log says where it was.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal-error", "something went wrong on our side")
+        .into_response()
+}
+
+/// One line a request: never its query, headers or body.
+async fn logged(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let response = next.run(request).await;
+    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(evt = "request", %method, path, status = response.status().as_u16(), duration_ms);
+    response
+}

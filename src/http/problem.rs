@@ -1,0 +1,183 @@
+//! The one place where errors become `application/problem+json` (RFC 9457).
+//!
+//! Every problem has a stable `code`. What went wrong inside goes to the log, never into the answer.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    domain::{cloud_event::DecodeError, ids::Invalid},
+    store::{
+        StoreError, append::Refusal, dead_letters::DeadLetterError, history::HistoryError,
+        registry::RegistryError,
+    },
+    telemetry::chain,
+};
+
+/// An answer that says no.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    members: Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem with a code and a sentence for the caller.
+    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), members: Map::new() }
+    }
+
+    /// Adds a member.
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same with another status.
+    pub(super) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    /// A field that broke a rule.
+    pub(super) fn invalid(code: &'static str, invalid: &Invalid) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, invalid.to_string()).with("field", invalid.field.clone())
+    }
+
+    /// Something that does not exist.
+    pub(super) fn not_found(code: &'static str, what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, format!("there is no such {what}"))
+    }
+
+    /// Something that may pass. The cause goes to the log.
+    pub(super) fn unavailable(cause: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(evt = "http.unavailable", error = chain(cause), "a request failed for now");
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "storage did not answer: send it again, as it is",
+        )
+    }
+
+    /// Something that should not happen. The cause goes to the log.
+    pub(super) fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(evt = "http.internal-error", error = chain(cause), "a request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal-error", "something went wrong on our side")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = json!({
+            "type": format!("urn:annals:problem:{}", self.code),
+            "title": self.status.canonical_reason().unwrap_or_default(),
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+        });
+        if let Value::Object(members) = &mut body {
+            members.extend(self.members);
+        }
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        Self::invalid("invalid-request", &invalid)
+    }
+}
+
+impl From<DecodeError> for Problem {
+    fn from(DecodeError { code, invalid }: DecodeError) -> Self {
+        let too_large =
+            [DecodeError::DATA_TOO_LARGE, DecodeError::ENVELOPE_TOO_LARGE, DecodeError::TOO_MANY_EVENTS];
+        let problem = Self::invalid(code, &invalid);
+        match too_large.contains(&code) {
+            true => Self { status: StatusCode::PAYLOAD_TOO_LARGE, ..problem },
+            false => problem,
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable { .. } => Self::unavailable(&error),
+            StoreError::SpansPartitions => Self::new(
+                StatusCode::BAD_REQUEST,
+                "spans-partitions",
+                "the events belong to streams in different partitions, and no one commit can hold them",
+            ),
+            StoreError::Refused(refusal) => refusal.into(),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let detail = refusal.to_string();
+        let problem = |status, code| Self::new(status, code, detail);
+        let code = refusal.code();
+        match refusal {
+            Refusal::VersionConflict { index, stream, expected, actual } => {
+                problem(StatusCode::CONFLICT, code)
+                    .with("index", index)
+                    .with("stream", stream.to_string())
+                    .with("expected", json!(expected))
+                    .with("actual", actual)
+            }
+            Refusal::IdentityReused { index, first } => problem(StatusCode::CONFLICT, code)
+                .with("index", index)
+                .with("stream", first.essentials.stream_name().to_string())
+                .with("version", first.essentials.version)
+                .with("position", json!(first.position())),
+            Refusal::IdentityRepeated { index } => problem(StatusCode::CONFLICT, code).with("index", index),
+            Refusal::BatchTooLarge => problem(StatusCode::PAYLOAD_TOO_LARGE, code),
+            Refusal::NotStorable { .. } => problem(StatusCode::UNPROCESSABLE_ENTITY, code),
+        }
+    }
+}
+
+impl From<HistoryError> for Problem {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::Read(_) => Self::unavailable(&error),
+            HistoryError::Bad(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<DeadLetterError> for Problem {
+    fn from(error: DeadLetterError) -> Self {
+        match error {
+            DeadLetterError::Read(_) | DeadLetterError::Write(_) => Self::unavailable(&error),
+            DeadLetterError::Bad(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<RegistryError> for Problem {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::PartitionsFixed(partitions) => {
+                Self::new(StatusCode::CONFLICT, "partitions-fixed", error.to_string())
+                    .with("partitions", partitions)
+            }
+            RegistryError::Busy => Self::new(StatusCode::CONFLICT, "busy", error.to_string()),
+            RegistryError::Write(_) | RegistryError::Read(_) => Self::unavailable(&error),
+            RegistryError::Bad(_) => Self::internal(&error),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What answers look like: JSON in camelCase, times in RFC 3339 UTC.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    domain::{
+        event::{Actor, Attribute, Data},
+        ids::StreamName,
+        position::Position,
+        timestamp::Timestamp,
+    },
+    store::{
+        append::Answer,
+        history::ListedStream,
+        registry::{ChangeFeed, Tenant},
+        rows::{RecordedEvent, Stream},
+    },
+};
+
+/// An event that was appended.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AppendedView<'a> {
+    id: &'a str,
+    source: &'a str,
+    stream: String,
+    version: u64,
+    position: Position,
+    recorded_time: Timestamp,
+    duplicate: bool,
+}
+
+impl<'a> AppendedView<'a> {
+    pub(super) fn of(answer: &'a Answer) -> Self {
+        let essentials = &answer.stored.essentials;
+        Self {
+            id: essentials.id.as_str(),
+            source: essentials.source.as_str(),
+            stream: essentials.stream_name().to_string(),
+            version: essentials.version,
+            position: answer.stored.position(),
+            recorded_time: answer.stored.recorded,
+            duplicate: answer.duplicate,
+        }
+    }
+}
+
+/// An event in full. Attributes that Annals knows nothing about stand under `extensions`, so that
+/// none of them can be mistaken for one of ours.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EventView<'a> {
+    id: &'a str,
+    source: &'a str,
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    stream: String,
+    version: u64,
+    position: Position,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<Timestamp>,
+    recorded_time: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<&'a Actor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causation_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    extensions: &'a BTreeMap<String, Attribute>,
+    #[serde(rename = "datacontenttype", skip_serializing_if = "Option::is_none")]
+    content_type: Option<&'a str>,
+    #[serde(rename = "dataschema", skip_serializing_if = "Option::is_none")]
+    data_schema: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Box<RawValue>>,
+    #[serde(rename = "data_base64", skip_serializing_if = "Option::is_none")]
+    data_base64: Option<String>,
+}
+
+impl<'a> EventView<'a> {
+    pub(super) fn of(event: &'a RecordedEvent) -> Self {
+        let envelope = &event.envelope;
+        let (data, data_base64) = match &event.data {
+            Data::None => (None, None),
+            // It was JSON when it was stored; what is no longer is served as bytes.
+            Data::Json(text) => match RawValue::from_string(text.to_string()) {
+                Ok(json) => (Some(json), None),
+                Err(_) => (None, Some(STANDARD.encode(text.as_bytes()))),
+            },
+            Data::Binary(bytes) => (None, Some(STANDARD.encode(bytes))),
+        };
+        Self {
+            id: envelope.id.as_str(),
+            source: envelope.source.as_str(),
+            event_type: envelope.event_type.as_str(),
+            stream: event.stream.to_string(),
+            version: event.version,
+            position: event.position,
+            subject: envelope.subject.as_deref(),
+            time: envelope.time,
+            recorded_time: event.recorded,
+            actor: event.actor.as_ref(),
+            correlation_id: envelope.correlation.as_ref().map(|id| id.as_str()),
+            causation_id: envelope.causation.as_ref().map(|id| id.as_str()),
+            traceparent: envelope.traceparent.as_deref(),
+            extensions: &envelope.extensions,
+            content_type: envelope.content_type.as_deref(),
+            data_schema: envelope.data_schema.as_deref(),
+            data,
+            data_base64,
+        }
+    }
+}
+
+/// A stream.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StreamView<'a> {
+    category: &'a str,
+    id: &'a str,
+    stream: String,
+    version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_time: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_event_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_time: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_time: Option<Timestamp>,
+}
+
+impl<'a> StreamView<'a> {
+    pub(super) fn of(name: &'a StreamName, stream: &'a Stream) -> Self {
+        let set = stream.status.as_ref();
+        Self {
+            category: name.category.as_str(),
+            id: name.id.as_str(),
+            stream: name.to_string(),
+            version: stream.version,
+            status: set.map(|set| set.status.as_str()),
+            status_time: set.map(|set| set.since),
+            status_event_id: set.map(|set| set.event.as_str()),
+            state: stream.state.as_deref(),
+            first_time: stream.times.map(|(first, _)| first),
+            last_time: stream.times.map(|(_, last)| last),
+        }
+    }
+
+    pub(super) fn listed(listed: &'a ListedStream) -> Self {
+        Self::of(&listed.name, &listed.stream)
+    }
+}
+
+/// A tenant.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TenantView<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<&'a str>,
+    partitions: u8,
+    change_feed: &'a ChangeFeed,
+    created_time: Timestamp,
+}
+
+impl<'a> TenantView<'a> {
+    pub(super) fn of(tenant: &'a Tenant) -> Self {
+        Self {
+            id: tenant.id.as_str(),
+            display_name: tenant.settings.display_name.as_deref(),
+            partitions: tenant.settings.partitions,
+            change_feed: &tenant.settings.change_feed,
+            created_time: tenant.created,
+        }
+    }
+}
