@@ -4,6 +4,9 @@
 //! [`domain`]. `docs/ARCHITECTURE.md` walks through a message coming in, a history being read, and
 //! a duplicate arriving; `tests/it/architecture.rs` keeps the arrows pointing that way.
 
+pub mod cli;
+pub mod config;
+pub mod dev;
 pub mod domain;
 pub mod feed;
 pub mod host;

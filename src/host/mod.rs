@@ -7,10 +7,12 @@
 mod dead;
 mod functions;
 mod ingest;
+mod serve;
 mod wire;
 
 use std::sync::Arc;
 
+pub use self::serve::{ServeError, app, end_with_parent, serve};
 use axum::{
     Router,
     extract::{Request, State},

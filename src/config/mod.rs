@@ -1,0 +1,156 @@
+//! Settings, parsed once at start. A bad one stops the start with a message that names it and says
+//! what is expected; secrets never appear in a message or in `Debug`.
+
+mod storage;
+
+use std::{fmt, path::PathBuf};
+
+use url::Url;
+
+pub use self::storage::{AzureStorage, Credential, Secret};
+use crate::{links::PublicUrl, queue::QueueName};
+
+/// Where settings come from: the environment, or a map in a test.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Every setting that this program reads, with what it means. `docs/OPERATIONS.md` and the
+/// Bicep are checked against this list.
+pub const SETTINGS: [(&str, &str); 13] = [
+    ("FUNCTIONS_CUSTOMHANDLER_PORT", "loopback port to listen on; set by the Functions host"),
+    ("AnnalsStorage", "connection string of the storage account (`UseDevelopmentStorage=true` for Azurite)"),
+    (
+        "AnnalsStorage__tableServiceUri",
+        "table endpoint, for a managed identity instead of a connection string",
+    ),
+    ("AnnalsStorage__queueServiceUri", "queue endpoint, with the table endpoint"),
+    ("AnnalsStorage__clientId", "client id of a user-assigned identity; system-assigned without it"),
+    ("AnnalsStorage__credential", "`managedidentity`, where it is given"),
+    ("AnnalsEventGrid__topicEndpointUri", "Event Grid topic; read by the Functions host, checked here"),
+    ("ANNALS_DATA_DIR", "folder of the embedded store, used when no storage account is named"),
+    ("ANNALS_PUBLIC_URL", "base of links, such as https://annals.example; required by a change feed"),
+    ("ANNALS_INGEST_QUEUE", "queue on which messages come in (annals-ingest)"),
+    ("ANNALS_PUBLISH_QUEUE", "queue on which commits wait to be published (annals-publish)"),
+    ("ANNALS_LOG", "tracing filter (info)"),
+    ("ANNALS_DEV_QUEUES", "base of the queues of `annals dev`, which sets it"),
+];
+
+/// A setting is missing or wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name} {rule}")]
+pub struct ConfigError {
+    name: &'static str,
+    rule: String,
+}
+
+impl ConfigError {
+    fn new(name: &'static str, rule: impl Into<String>) -> Self {
+        Self { name, rule: rule.into() }
+    }
+}
+
+/// Which storage serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Storage {
+    /// A storage account.
+    Azure(AzureStorage),
+    /// One file on this machine.
+    Embedded(PathBuf),
+}
+
+/// All settings of the handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Loopback port to listen on.
+    pub port: u16,
+    /// Which storage serves.
+    pub storage: Storage,
+    /// The base of links.
+    pub public_url: Option<PublicUrl>,
+    /// Queue on which messages come in.
+    pub ingest_queue: QueueName,
+    /// Queue on which commits wait to be published.
+    pub publish_queue: QueueName,
+    /// Base of the queues of `annals dev`.
+    pub dev_queues: Option<Url>,
+}
+
+impl Settings {
+    /// Reads all settings.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first that is missing or wrong.
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
+        let queue = |name, default: &str| {
+            let text = value(lookup, name).unwrap_or_else(|| default.to_owned());
+            QueueName::new(&text).ok_or_else(|| {
+                ConfigError::new(
+                    name,
+                    "must be a queue name: 3 to 63 lower-case letters, digits and single hyphens",
+                )
+            })
+        };
+        url(lookup, "AnnalsEventGrid__topicEndpointUri")?;
+        let public_url = url(lookup, "ANNALS_PUBLIC_URL")?;
+        if public_url.as_ref().is_some_and(|url| url.query().is_some() || url.fragment().is_some()) {
+            return Err(ConfigError::new("ANNALS_PUBLIC_URL", "must be a URL without query and fragment"));
+        }
+        Ok(Self {
+            port: port(lookup)?,
+            storage: storage(lookup)?,
+            public_url: public_url.map(PublicUrl::new),
+            ingest_queue: queue("ANNALS_INGEST_QUEUE", "annals-ingest")?,
+            publish_queue: queue("ANNALS_PUBLISH_QUEUE", "annals-publish")?,
+            dev_queues: url(lookup, "ANNALS_DEV_QUEUES")?,
+        })
+    }
+}
+
+/// An empty setting counts as none: that is what a cleared app setting leaves.
+fn value(lookup: Lookup<'_>, name: &str) -> Option<String> {
+    lookup(name).filter(|text| !text.trim().is_empty())
+}
+
+fn port(lookup: Lookup<'_>) -> Result<u16, ConfigError> {
+    const NAME: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
+    let rule = "must be the port to listen on (1 to 65535); the Functions host sets it, `annals dev` runs without it";
+    let port = value(lookup, NAME).and_then(|text| text.parse().ok()).filter(|port| *port != 0);
+    port.ok_or_else(|| ConfigError::new(NAME, rule))
+}
+
+fn url(lookup: Lookup<'_>, name: &'static str) -> Result<Option<Url>, ConfigError> {
+    let Some(text) = value(lookup, name) else { return Ok(None) };
+    let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    url.map(Some).ok_or_else(|| ConfigError::new(name, "must be an absolute http or https URL"))
+}
+
+/// The storage that serves: an account by connection string or identity, or the embedded store.
+///
+/// # Errors
+/// [`ConfigError`] when none or two are named, or one is wrong.
+pub fn storage(lookup: Lookup<'_>) -> Result<Storage, ConfigError> {
+    let connection = value(lookup, "AnnalsStorage");
+    let endpoint = value(lookup, "AnnalsStorage__tableServiceUri");
+    match (connection, endpoint, value(lookup, "ANNALS_DATA_DIR")) {
+        (Some(_), Some(_), _) => Err(ConfigError::new(
+            "AnnalsStorage",
+            "must not be set together with AnnalsStorage__tableServiceUri",
+        )),
+        (Some(text), None, _) => AzureStorage::from_connection_string(&text).map(Storage::Azure),
+        (None, Some(_), _) => AzureStorage::from_identity(lookup).map(Storage::Azure),
+        (None, None, Some(folder)) => Ok(Storage::Embedded(folder.into())),
+        (None, None, None) => Err(ConfigError::new(
+            "AnnalsStorage",
+            "must name a storage account (a connection string, or AnnalsStorage__tableServiceUri for a managed \
+             identity), or ANNALS_DATA_DIR the folder of the embedded store",
+        )),
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests;

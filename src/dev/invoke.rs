@@ -1,0 +1,182 @@
+//! Invocations that are not HTTP: the request that the host sends, and what its answer does.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::{
+    change_feed::ChangeFeed,
+    definitions::{Function, QueueSettings, Trigger},
+    output::{self, Rejected},
+    queues::{Message, QueueService},
+};
+use crate::domain::timestamp::{Clock, SystemClock};
+
+/// The host's version that we play.
+pub(super) const HOST_VERSION: &str = "4.1037.0.0";
+/// `functionTimeout`: the real host kills the handler after it.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Why an invocation failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InvocationError {
+    #[error("the handler does not answer")]
+    Connection(#[source] reqwest::Error),
+    #[error("the answer is not accepted")]
+    Rejected(#[from] Rejected),
+}
+
+/// Sends invocations to the handler and publishes what they return.
+#[derive(Debug)]
+pub(super) struct Invoker {
+    pub(super) client: reqwest::Client,
+    pub(super) handler: String,
+    pub(super) feed: Arc<ChangeFeed>,
+}
+
+impl Invoker {
+    pub(super) fn new(handler: String, feed: Arc<ChangeFeed>) -> reqwest::Result<Self> {
+        let client = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none());
+        Ok(Self { client: client.build()?, handler, feed })
+    }
+
+    /// Invokes a function; gives the number of events that it published.
+    pub(super) async fn invoke(&self, function: &Function, body: &Value) -> Result<usize, InvocationError> {
+        let request = self
+            .client
+            .post(format!("{}/{}", self.handler, function.name))
+            .header("content-type", "application/json; charset=utf-8")
+            .header("x-azure-functions-hostversion", HOST_VERSION)
+            .header("x-azure-functions-invocationid", uuid::Uuid::new_v4().to_string())
+            .header("user-agent", format!("Azure-Functions-Host/{HOST_VERSION}"))
+            // A stream has no length: the host sends its invocations chunked.
+            .body(reqwest::Body::wrap_stream(futures::stream::iter([Ok::<_, std::io::Error>(
+                body.to_string(),
+            )])));
+        let response = request.send().await.map_err(InvocationError::Connection)?;
+        let status = response.status().as_u16();
+        let content_type =
+            response.headers().get("content-type").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let answer = response.bytes().await.map_err(InvocationError::Connection)?;
+        let events =
+            output::accept(status, content_type.as_deref(), &answer, function.event_grid.as_deref())?;
+        let count = events.len();
+        self.feed.publish(events);
+        Ok(count)
+    }
+}
+
+/// Works one queue for one function, for ever, with as many messages in flight as the host has.
+pub(super) fn work_queue(
+    invoker: &Arc<Invoker>,
+    service: &Arc<QueueService>,
+    settings: &QueueSettings,
+    function: &Function,
+) {
+    let Trigger::Queue { queue, .. } = &function.trigger else { return };
+    service.declare(queue);
+    for _ in 0..settings.in_flight() {
+        let (invoker, service) = (Arc::clone(invoker), Arc::clone(service));
+        let (settings, function, queue) = (settings.clone(), function.clone(), queue.clone());
+        tokio::spawn(async move {
+            loop {
+                let message = service.take(&queue).await;
+                work_one(&invoker, &service, &settings, &function, &queue, message).await;
+            }
+        });
+    }
+}
+
+async fn work_one(
+    invoker: &Invoker,
+    service: &QueueService,
+    settings: &QueueSettings,
+    function: &Function,
+    queue: &str,
+    message: Message,
+) {
+    let Some(body) = queue_body(&function.trigger, &message, settings) else {
+        tracing::warn!(
+            queue,
+            "a message is not base64, which host.json demands: straight to the poison queue"
+        );
+        service.fail(queue, message, 0, Duration::ZERO);
+        return;
+    };
+    match invoker.invoke(function, &body).await {
+        Ok(_) => service.complete(queue),
+        Err(error) => {
+            let (dequeue_count, id) = (message.dequeue_count, message.id.clone());
+            let poison =
+                service.fail(queue, message, settings.max_dequeue_count, settings.visibility_timeout);
+            let error = crate::telemetry::chain(&error);
+            tracing::warn!(
+                function = function.name,
+                id,
+                dequeue_count,
+                poison,
+                error,
+                "an invocation failed"
+            );
+        }
+    }
+}
+
+/// The body of a queue invocation; `None` when the message cannot be decoded as host.json demands.
+fn queue_body(trigger: &Trigger, message: &Message, settings: &QueueSettings) -> Option<Value> {
+    let Trigger::Queue { binding, binary, .. } = trigger else { return None };
+    let payload = if settings.base64() { STANDARD.decode(&message.body).ok()? } else { message.body.clone() };
+    let data = match binary {
+        true => STANDARD.encode(&payload),
+        // A JSON string that holds the JSON text of a string.
+        false => Value::String(String::from_utf8(payload).ok()?).to_string(),
+    };
+    let quoted = |text: &str| Value::String(text.to_owned()).to_string();
+    let time = message.inserted.to_string();
+    Some(json!({
+        "Data": { binding: data },
+        "Metadata": {
+            "DequeueCount": message.dequeue_count.to_string(),
+            "ExpirationTime": "9999-12-31T23:59:59+00:00",
+            "Id": quoted(&message.id),
+            "InsertionTime": time,
+            "NextVisibleTime": time,
+            "PopReceipt": quoted("dev"),
+            "sys": { "UtcNow": SystemClock.now().to_string(), "RandGuid": uuid::Uuid::new_v4().to_string() },
+        }
+    }))
+}
+
+/// The body of a timer invocation.
+pub(super) fn timer_body(binding: &str) -> Value {
+    let now = SystemClock.now().to_string();
+    let status = json!({ "Last": now, "Next": now, "LastUpdated": now });
+    json!({
+        "Data": { binding: { "Schedule": { "AdjustForDST": true }, "ScheduleStatus": status, "IsPastDue": false } },
+        "Metadata": { "sys": { "UtcNow": now } }
+    })
+}
+
+/// Fires a timer on its schedule, for ever.
+pub(super) fn work_timer(invoker: &Arc<Invoker>, function: &Function) {
+    let Trigger::Timer { binding, schedule } = &function.trigger else { return };
+    let (invoker, function) = (Arc::clone(invoker), function.clone());
+    let (binding, schedule) = (binding.clone(), schedule.clone());
+    tokio::spawn(async move {
+        while let Some(next) = schedule.upcoming(chrono::Utc).next() {
+            let wait = (next - chrono::Utc::now()).to_std().unwrap_or_default();
+            tokio::time::sleep(wait).await;
+            if let Err(error) = invoker.invoke(&function, &timer_body(&binding)).await {
+                tracing::warn!(
+                    function = function.name,
+                    error = crate::telemetry::chain(&error),
+                    "a timer failed"
+                );
+            }
+        }
+    });
+}

@@ -1,0 +1,118 @@
+//! Serving: from settings to a listening handler. The port first, storage after.
+
+use std::{
+    io::Read,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use tokio::net::TcpListener;
+
+use super::{App, router};
+use crate::{
+    config::{Settings, Storage},
+    domain::timestamp::SystemClock,
+    feed::handover::Handover,
+    queue::{
+        Queues,
+        dev::{DevQueues, NoQueues},
+    },
+    store::{Store, embedded::LazyEmbedded, table::Table},
+};
+
+/// Why the handler does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The port cannot be listened on.
+    #[error("127.0.0.1:{0} cannot be listened on")]
+    Port(u16, #[source] std::io::Error),
+    /// Serving ended.
+    #[error("serving ended")]
+    Ended(#[source] std::io::Error),
+    /// No HTTP client could be made.
+    #[error("no HTTP client can be made")]
+    Client(#[from] reqwest::Error),
+    /// This build has no driver for storage accounts.
+    #[error("this build serves the embedded store alone: it was made without the feature `azure`")]
+    NoAzure,
+    /// The driver could not be made.
+    #[cfg(feature = "azure")]
+    #[error("the storage account cannot be used")]
+    Azure(#[from] crate::store::azure::AzureError),
+}
+
+type Drivers = (Arc<dyn Table>, Arc<dyn Queues>);
+
+/// The drivers that settings ask for.
+fn drivers(settings: &Settings) -> Result<Drivers, ServeError> {
+    let dev = settings
+        .dev_queues
+        .as_ref()
+        .map(DevQueues::new)
+        .transpose()?
+        .map(|dev| Arc::new(dev) as Arc<dyn Queues>);
+    match &settings.storage {
+        Storage::Embedded(folder) => {
+            let queues = dev.unwrap_or_else(|| {
+                tracing::warn!("no queue service is configured: feed debt of direct appends waits");
+                Arc::new(NoQueues)
+            });
+            Ok((Arc::new(LazyEmbedded::new(folder.clone())), queues))
+        }
+        #[cfg(feature = "azure")]
+        Storage::Azure(account) => {
+            let azure = crate::store::azure::Account::open(account)?;
+            let queues = dev.unwrap_or_else(|| Arc::new(azure.queues()));
+            Ok((Arc::new(azure.tables()), queues))
+        }
+        #[cfg(not(feature = "azure"))]
+        Storage::Azure(_) => Err(ServeError::NoAzure),
+    }
+}
+
+/// Everything that a request may need, on the storage that the settings name.
+///
+/// # Errors
+/// [`ServeError`] when a driver cannot be made. Storage itself is not touched.
+pub fn app(settings: &Settings) -> Result<App, ServeError> {
+    let (table, queues) = drivers(settings)?;
+    let handover = Handover::new(Arc::clone(&queues), settings.publish_queue.clone());
+    let store = Arc::new_cyclic(|store| {
+        let (handover, store) = (handover.clone(), std::sync::Weak::clone(store));
+        let debtors = Box::new(move |tenant: &_| handover.debtor(std::sync::Weak::clone(&store), tenant));
+        Store::new(table, Arc::new(SystemClock), debtors)
+    });
+    Ok(App {
+        store,
+        handover,
+        queues,
+        ingest_queue: settings.ingest_queue.clone(),
+        publish_queue: settings.publish_queue.clone(),
+        public_url: settings.public_url.clone(),
+    })
+}
+
+/// Serves as a custom handler until the host kills the process.
+///
+/// # Errors
+/// [`ServeError`]; never ends well: the host does not restart a handler that exits with 0.
+pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
+    let port = settings.port;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let listener = TcpListener::bind(address).await.map_err(|error| ServeError::Port(port, error))?;
+    let app = Arc::new(app(settings)?);
+    tracing::info!(evt = "handler.started", port, version = env!("CARGO_PKG_VERSION"));
+    let served = axum::serve(listener, router(app, port)).await;
+    Err(ServeError::Ended(served.err().unwrap_or_else(|| std::io::ErrorKind::Interrupted.into())))
+}
+
+/// Ends the process when its stdin does: `annals dev` holds the other end, so that a handler never
+/// outlives it, however it ends.
+pub fn end_with_parent() {
+    std::thread::spawn(|| {
+        let mut stdin = std::io::stdin().lock();
+        let mut nothing = [0; 64];
+        while stdin.read(&mut nothing).is_ok_and(|count| count > 0) {}
+        std::process::exit(1);
+    });
+}
