@@ -76,10 +76,10 @@ impl From<&NewEvent> for CloudEvent {
         put("authtype", event.actor.as_ref().map(|actor| actor.kind.as_str()));
         put("authid", event.actor.as_ref().and_then(|actor| actor.id.as_deref()));
         put("traceparent", event.traceparent.as_deref());
-        if let Target::Stream(stream) = &event.target
-            && !known::has_own_route(&event.event_type)
-        {
-            put("category", Some(stream.category.as_str()));
+        if let Target::Stream(stream) = &event.target {
+            if !known::has_own_route(&event.event_type) {
+                put("category", Some(stream.category.as_str()));
+            }
         }
         Self {
             id: event.id.clone(),
