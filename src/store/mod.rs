@@ -21,6 +21,8 @@ pub mod registry;
 mod retry;
 pub mod rows;
 pub mod table;
+#[cfg(feature = "test-util")]
+pub mod testing;
 
 use std::{
     collections::HashMap,

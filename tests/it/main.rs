@@ -1,0 +1,3 @@
+//! The integration tests, one binary: it links once.
+
+mod conformance_embedded;
