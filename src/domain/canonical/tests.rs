@@ -217,10 +217,10 @@ fn spell(text: &str, dice: &mut dyn FnMut() -> usize, out: &mut String) {
     out.push('"');
     for c in text.chars() {
         let must = matches!(c, '"' | '\\') || c < ' ';
-        if must || dice() % 3 == 0 {
+        if must || dice().is_multiple_of(3) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 let escape = format!("\\u{unit:04x}");
-                out.push_str(&if dice() % 2 == 0 { escape } else { format!("\\u{unit:04X}") });
+                out.push_str(&if dice().is_multiple_of(2) { escape } else { format!("\\u{unit:04X}") });
             }
         } else {
             out.push(c);
