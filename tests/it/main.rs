@@ -1,3 +1,5 @@
-//! The integration tests, one binary: it links once.
+//! One test binary for everything that needs more than one module.
 
+mod conformance_azurite;
 mod conformance_embedded;
+mod support;
