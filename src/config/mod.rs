@@ -15,7 +15,7 @@ pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Every setting that this program reads, with what it means. `docs/OPERATIONS.md` and the
 /// Bicep are checked against this list.
-pub const SETTINGS: [(&str, &str); 13] = [
+pub const SETTINGS: [(&str, &str); 15] = [
     ("FUNCTIONS_CUSTOMHANDLER_PORT", "loopback port to listen on; set by the Functions host"),
     ("AnnalsStorage", "connection string of the storage account (`UseDevelopmentStorage=true` for Azurite)"),
     (
@@ -25,6 +25,8 @@ pub const SETTINGS: [(&str, &str); 13] = [
     ("AnnalsStorage__queueServiceUri", "queue endpoint, with the table endpoint"),
     ("AnnalsStorage__clientId", "client id of a user-assigned identity; system-assigned without it"),
     ("AnnalsStorage__credential", "`managedidentity`, where it is given"),
+    ("IDENTITY_ENDPOINT", "where a managed identity's tokens come from; set by the platform"),
+    ("IDENTITY_HEADER", "proves to that endpoint who asks; set by the platform"),
     ("AnnalsEventGrid__topicEndpointUri", "Event Grid topic; read by the Functions host, checked here"),
     ("ANNALS_DATA_DIR", "folder of the embedded store, used when no storage account is named"),
     ("ANNALS_PUBLIC_URL", "base of links, such as https://annals.example; required by a change feed"),

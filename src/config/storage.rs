@@ -28,6 +28,10 @@ pub enum Credential {
     ManagedIdentity {
         /// Client id of a user-assigned identity.
         client_id: Option<String>,
+        /// Where the platform gives out tokens.
+        endpoint: Url,
+        /// What proves to it that we are the app.
+        header: Secret,
     },
 }
 
@@ -111,12 +115,24 @@ impl AzureStorage {
             Ok(url.as_str().trim_end_matches('/').to_owned())
         };
         let table_endpoint = endpoint(TABLE)?;
+        let queue_endpoint = endpoint(QUEUE)?;
         let account = account_of(&table_endpoint);
         Ok(Self {
             account: account.ok_or_else(|| ConfigError::new(TABLE, "must begin with the account's name"))?,
-            queue_endpoint: endpoint(QUEUE)?,
+            queue_endpoint,
             table_endpoint,
-            credential: Credential::ManagedIdentity { client_id: value(lookup, "AnnalsStorage__clientId") },
+            credential: Self::identity(lookup)?,
+        })
+    }
+
+    fn identity(lookup: Lookup<'_>) -> Result<Credential, ConfigError> {
+        const ENDPOINT: &str = "IDENTITY_ENDPOINT";
+        const HEADER: &str = "IDENTITY_HEADER";
+        let rule = "must be set for a managed identity; the platform does so when the app has one";
+        Ok(Credential::ManagedIdentity {
+            client_id: value(lookup, "AnnalsStorage__clientId"),
+            endpoint: url(lookup, ENDPOINT)?.ok_or_else(|| ConfigError::new(ENDPOINT, rule))?,
+            header: value(lookup, HEADER).map(Secret).ok_or_else(|| ConfigError::new(HEADER, rule))?,
         })
     }
 }

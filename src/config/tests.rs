@@ -21,7 +21,7 @@ fn azure(settings: &[(&str, &str)]) -> AzureStorage {
 
 #[test]
 fn a_bad_setting_is_named_with_what_is_expected() {
-    let cases: [(&[(&str, &str)], &str); 9] = [
+    let cases: [(&[(&str, &str)], &str); 10] = [
         (
             &[("FUNCTIONS_CUSTOMHANDLER_PORT", "x")],
             "FUNCTIONS_CUSTOMHANDLER_PORT must be the port to listen on",
@@ -38,6 +38,13 @@ fn a_bad_setting_is_named_with_what_is_expected() {
         (
             &[("AnnalsStorage__tableServiceUri", "http://a.table.core.windows.net")],
             "AnnalsStorage__tableServiceUri must be an https URL",
+        ),
+        (
+            &[
+                ("AnnalsStorage__tableServiceUri", "https://a.table.core.windows.net"),
+                ("AnnalsStorage__queueServiceUri", "https://a.queue.core.windows.net"),
+            ],
+            "IDENTITY_ENDPOINT must be set for a managed identity",
         ),
         (
             &[("AnnalsStorage", "x=1"), ("AnnalsStorage__tableServiceUri", "https://a")],
@@ -87,13 +94,15 @@ fn an_identity_may_be_user_assigned() {
         ("AnnalsStorage__queueServiceUri", "https://acme.queue.core.windows.net"),
         ("AnnalsStorage__clientId", "11111111-2222-3333-4444-555555555555"),
         ("AnnalsStorage__credential", "managedidentity"),
+        ("IDENTITY_ENDPOINT", "http://169.254.129.3:8081/msi/token"),
+        ("IDENTITY_HEADER", "proof"),
     ];
     let identity = azure(&settings);
     assert_eq!(
         (identity.account.as_str(), identity.table_endpoint.as_str()),
         ("acme", "https://acme.table.core.windows.net")
     );
-    assert!(matches!(identity.credential, Credential::ManagedIdentity { client_id: Some(_) }));
+    assert!(matches!(identity.credential, Credential::ManagedIdentity { client_id: Some(_), .. }));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The Queue port: putting a message on a storage queue, and nothing else. (Receiving is the
 //! Functions host's work.)
 
+#[cfg(feature = "azure")]
+pub mod azure;
 pub mod dev;
 
 use std::{fmt, time::Duration};

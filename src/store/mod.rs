@@ -11,6 +11,8 @@
 //! [`digest`] say what is stored; [`append`] writes it, [`history`] reads it.
 
 pub mod append;
+#[cfg(feature = "azure")]
+pub mod azure;
 pub mod dead_letters;
 pub mod debts;
 pub mod digest;
