@@ -55,15 +55,15 @@ pub(super) async fn list(
     Ok(listed(&page.letters, cursor))
 }
 
-/// `GET dead-letters`: those of no known tenant. The cursor is the id of the next one.
+/// `GET dead-letters`: those of no known tenant. The cursor is the id of the last one.
 pub(super) async fn list_nobodys(
     State(app): State<Arc<App>>,
     Query(query): Query<ListQuery>,
 ) -> Result<Response, Problem> {
     let limit = extract::limit(query.limit.as_deref())?;
-    let from = query.cursor.as_deref().map(parse_id).transpose()?.map(DeadLetters::place_of);
+    let from = query.cursor.as_deref().map(parse_id).transpose()?.map(DeadLetters::behind);
     let page = app.store.dead_letters(None).list(from, limit).await?;
-    let cursor = page.next.as_deref().and_then(DeadLetters::at_place).map(|id| id.to_string());
+    let cursor = page.next.and(page.letters.last()).map(|letter| letter.id().to_string());
     Ok(listed(&page.letters, cursor))
 }
 

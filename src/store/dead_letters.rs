@@ -156,14 +156,9 @@ impl DeadLetters {
         Self { table, name, nobodys: true }
     }
 
-    /// Where in the list a letter stands, for [`DeadLetters::list`].
-    pub fn place_of(id: DeadLetterId) -> String {
-        keys::dead_letter(&id.0)
-    }
-
-    /// The letter that stands at a place in the list.
-    pub fn at_place(place: &str) -> Option<DeadLetterId> {
-        DeadLetterId::parse(place.strip_prefix("d|")?)
+    /// Where the list goes on behind a letter, for [`DeadLetters::list`].
+    pub fn behind(id: DeadLetterId) -> String {
+        format!("{}~", keys::dead_letter(&id.0))
     }
 
     /// Keeps a dead letter; keeping it twice is harmless. Durable on return.

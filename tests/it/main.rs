@@ -2,4 +2,5 @@
 
 mod conformance_azurite;
 mod conformance_embedded;
+mod handler;
 mod support;

@@ -15,21 +15,21 @@ use annals::{
 };
 
 /// A running Azurite; it ends with this process, which holds its stdin.
-pub struct Azurite {
+pub(crate) struct Azurite {
     /// What `AnnalsStorage` must be.
-    pub connection_string: String,
+    pub(crate) connection_string: String,
     _child: Child,
 }
 
 impl Azurite {
     /// The one that all tests share. Each test works in tables of its own.
-    pub fn shared() -> &'static Self {
+    pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Azurite> = OnceLock::new();
         SHARED.get_or_init(Self::start)
     }
 
     /// Starts another one, for a test that fills it.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = installed();
         let [blob, queue, table] = free_ports();
         let mut child = Command::new("node")
@@ -57,7 +57,7 @@ impl Azurite {
     }
 
     /// The account in it, through the product's own driver.
-    pub fn account(&self) -> Account {
+    pub(crate) fn account(&self) -> Account {
         let text = self.connection_string.clone();
         let settings = storage(&move |name| (name == "AnnalsStorage").then(|| text.clone()));
         match settings.expect("the connection string is good") {

@@ -1,3 +1,4 @@
 //! What tests share.
 
-pub mod azurite;
+pub(crate) mod azurite;
+pub(crate) mod handler;

@@ -1,0 +1,147 @@
+//! The built handler on a real port, with the Functions host played by the test.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use reqwest::{Client, Response, StatusCode};
+use serde_json::{Value, json};
+
+/// A handler process; it dies with this value.
+pub(crate) struct Handler {
+    pub(crate) port: u16,
+    settings: Vec<(String, String)>,
+    child: Child,
+    client: Client,
+}
+
+impl Handler {
+    /// Starts it with these settings, and waits until it answers.
+    pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let owned = |pair: &(&str, &str)| (pair.0.to_owned(), pair.1.to_owned());
+        let settings: Vec<_> = settings.iter().map(owned).collect();
+        let child = spawn(port, &settings);
+        let client = Client::builder().timeout(Duration::from_secs(40)).no_proxy().build().unwrap();
+        let handler = Self { port, settings, child, client };
+        handler.ready().await;
+        handler
+    }
+
+    async fn ready(&self) {
+        let started = Instant::now();
+        while self.client.get(self.url("/")).send().await.is_err() {
+            assert!(started.elapsed() < Duration::from_secs(10), "the handler does not answer");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// SIGKILL, as the host does it, and a new start on the same port.
+    pub(crate) async fn kill_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = spawn(self.port, &self.settings);
+        self.ready().await;
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Invokes a function as the host does in binary mode; `Err` for anything but a success.
+    pub(crate) async fn invoke(
+        &self,
+        function: &str,
+        message: &str,
+        dequeue_count: u32,
+    ) -> Result<Vec<Value>, String> {
+        let body = json!({
+            "Data": { "msg": STANDARD.encode(message) },
+            "Metadata": { "DequeueCount": dequeue_count.to_string(), "Id": "\"m-1\"" }
+        });
+        let request =
+            self.client.post(self.url(&format!("/{function}"))).header("content-type", "application/json");
+        let response = request.body(body.to_string()).send().await.map_err(|error| error.to_string())?;
+        let status = response.status();
+        let json = response.headers().get("content-type").is_some_and(|value| value == "application/json");
+        let text = response.text().await.map_err(|error| error.to_string())?;
+        if !status.is_success() {
+            return Err(format!("{status}: {text}"));
+        }
+        assert!(json, "a success is JSON");
+        let answer: Value = serde_json::from_str(&text).expect("a success is a JSON object");
+        let events = answer["Outputs"]["events"].as_array().cloned().unwrap_or_default();
+        Ok(events
+            .iter()
+            .map(|event| serde_json::from_str(event.as_str().expect("a JSON text")).unwrap())
+            .collect())
+    }
+
+    /// A request as the host forwards it: with the public name of the app.
+    pub(crate) async fn api(&self, method: &str, path: &str, body: Option<&Value>) -> (StatusCode, Value) {
+        let headers: &[(&str, &str)] = match body {
+            Some(_) => &[("content-type", "application/json")],
+            None => &[],
+        };
+        let response = self.send(method, path, headers, body.map(|body| body.to_string().into_bytes())).await;
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Response {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self.client.request(method, self.url(path)).header("host", "annals.example");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(body.unwrap_or_default()).send().await.unwrap()
+    }
+
+    /// Registers a tenant with its change feed on.
+    pub(crate) async fn register(&self, tenant: &str) {
+        let settings = json!({ "changeFeed": { "enabled": true } });
+        let (status, body) = self.api("PUT", &format!("/api/tenants/{tenant}"), Some(&settings)).await;
+        assert!(status.is_success(), "{status} {body}");
+    }
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(port: u16, settings: &[(String, String)]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
+    command
+        .env_clear()
+        .env("PATH", std::env::var("PATH").unwrap_or_default())
+        .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())
+        .env("ANNALS_PUBLIC_URL", "https://annals.example")
+        .env("ANNALS_LOG", "debug")
+        .envs(settings.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::inherit());
+    command.spawn().expect("the handler starts")
+}
+
+/// An event of a workflow instance, as Marain publishes it.
+pub(crate) fn instance_event(tenant: &str, id: &str, instance: &str, kind: &str, data: Value) -> Value {
+    let mut members = data;
+    members["workflowInstanceId"] = instance.into();
+    json!({
+        "specversion": "1.0", "id": id, "source": "/engine", "type": format!("io.marain.workflow.instance.{kind}"),
+        "time": "2026-11-24T09:00:00Z", "maraintenantid": tenant, "data": members,
+    })
+}
