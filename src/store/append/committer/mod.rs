@@ -8,6 +8,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
+    task::JoinHandle,
     time::{Instant, timeout_at},
 };
 
@@ -63,9 +64,13 @@ pub struct Committer {
 impl Committer {
     /// Starts the committer.
     pub fn spawn(context: CommitterContext) -> Self {
+        Self::start(context).0
+    }
+
+    /// As [`Self::spawn`], with a hold on the task: a simulated process can crash.
+    pub(super) fn start(context: CommitterContext) -> (Self, JoinHandle<()>) {
         let (waiting, arrivals) = mpsc::channel(WAITING);
-        tokio::spawn(Worker::new(context, arrivals).run());
-        Self { waiting }
+        (Self { waiting }, tokio::spawn(Worker::new(context, arrivals).run()))
     }
 
     /// True once the committer has ended for want of work; a new one takes its place.

@@ -1,7 +1,7 @@
 //! The round: gather, look, plan, and give every answer that is final.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -183,7 +183,7 @@ impl Worker {
     /// Which identities of the group are stored: from memory, and from storage where that is due.
     async fn known(&mut self, group: &mut [Pending]) -> Result<HashMap<Identity, Stored>, StateError> {
         let mut known = HashMap::new();
-        let mut unseen = HashSet::new();
+        let mut unseen = BTreeSet::new();
         for pending in group.iter() {
             for candidate in &pending.append.events {
                 let identity = candidate.event.identity();
@@ -212,7 +212,7 @@ impl Worker {
         group: &[Pending],
         known: &HashMap<Identity, Stored>,
     ) -> Result<HashMap<StreamName, Stream>, StateError> {
-        let mut names = HashSet::new();
+        let mut names = BTreeSet::new();
         for pending in group {
             for candidate in &pending.append.events {
                 // What the type calls new is inserted, and a conflict tells if it was not.
