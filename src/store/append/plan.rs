@@ -175,9 +175,10 @@ impl<'a> Draft<'a> {
         let conflict = self.conflict(trial, candidate, index);
         // Identity first: what is stored gets its first answer before any other rule may refuse it.
         if (Rule::IdentityFirst.holds() || conflict.is_none())
-            && let Some(answer) = self.earlier(trial, &identity, candidate, index)? {
-                return Ok(answer);
-            }
+            && let Some(answer) = self.earlier(trial, &identity, candidate, index)?
+        {
+            return Ok(answer);
+        }
         if let Some(stop) = conflict {
             return Err(stop);
         }

@@ -85,7 +85,8 @@ impl Committer {
     /// [`AppendError::Unavailable`] when it was not, or may not have been, stored by `deadline`.
     pub async fn append(&self, append: Append, deadline: Instant) -> Result<Vec<Answer>, AppendError> {
         let (reply, answer) = oneshot::channel();
-        let pending = Pending { append, deadline, reply, ticket: 0, looked_up: false, certain: false };
+        let look_up = append.redelivered;
+        let pending = Pending { append, deadline, reply, ticket: 0, look_up, certain: false };
         let late = || AppendError::Unavailable { reason: "no answer in time".to_owned() };
         let ended = || AppendError::Unavailable { reason: "the committer has ended".to_owned() };
         let answer = timeout_at(deadline, async {
@@ -102,10 +103,10 @@ struct Pending {
     append: Append,
     deadline: Instant,
     reply: oneshot::Sender<Result<Vec<Answer>, AppendError>>,
-    /// Counts arrivals: what storage showed from a later ticket on may refuse this append.
+    /// Counts arrivals: a look at storage that began after this one may refuse the append.
     ticket: u64,
-    /// Its identities have been looked up in storage.
-    looked_up: bool,
+    /// Its identities are looked up in storage before the next plan.
+    look_up: bool,
     /// No stream of its is taken for new without a look at storage.
     certain: bool,
 }

@@ -164,8 +164,7 @@ impl Worker {
         };
         for (pending, _) in placed.iter_mut() {
             if identity {
-                pending.append.redelivered = true;
-                pending.looked_up = false;
+                pending.look_up = true;
             }
             if stream {
                 pending.certain = true;
@@ -175,7 +174,7 @@ impl Worker {
     }
 }
 
-fn rejoin(placed: Placed, rest: Vec<Pending>) -> Vec<Pending> {
+pub(super) fn rejoin(placed: Placed, rest: Vec<Pending>) -> Vec<Pending> {
     placed.into_iter().map(|(pending, _)| pending).chain(rest).collect()
 }
 

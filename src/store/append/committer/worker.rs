@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-use super::{CommitterContext, GROUP, IDLE, MAX_SKEW, PAUSE, Pending};
+use super::{CommitterContext, GROUP, IDLE, MAX_SKEW, PAUSE, Pending, outcome::rejoin};
 use crate::{
     domain::{
         event::Expected,
@@ -36,6 +36,23 @@ pub(super) enum Next {
     Again(Vec<Pending>),
     /// One of them may be what storage chokes on: try each half alone.
     Split(Vec<Pending>),
+}
+
+/// A plan and what it was made from.
+struct Planned {
+    plan: Plan,
+    attempt: String,
+    known: HashMap<Identity, Stored>,
+}
+
+/// The appends of a round by what comes next.
+#[derive(Default)]
+struct Sorted {
+    placed: Placed,
+    rest: Vec<Pending>,
+    refused: Vec<(Pending, Refusal)>,
+    /// A refusal waits for a look at storage.
+    unproven: bool,
 }
 
 /// Appends that stand in a batch, with the answers that they get once it is committed.
@@ -141,24 +158,33 @@ impl Worker {
             );
             return fail(group, "the clock is wrong");
         }
-        let (plan, attempt) = match self.plan(&mut group).await {
+        let Planned { plan, attempt, known } = match self.plan(&mut group).await {
             Ok(planned) => planned,
             Err(StateError::Planning(error)) => return unplannable(&error, group),
             Err(error) => return self.wait_for(&error, group).await,
         };
-        let (placed, rest, unproven) = self.deliver(plan.verdicts, group);
+        let Sorted { placed, mut rest, refused, unproven } = self.sort(plan.verdicts, group);
+        let confirmed = match self.confirm(&refused, &known).await {
+            Ok(confirmed) => confirmed,
+            Err(error) => {
+                rest.extend(refused.into_iter().map(|(pending, _)| pending));
+                return self.wait_for(&error, rejoin(placed, rest)).await;
+            }
+        };
+        for ((pending, refusal), confirmed) in refused.into_iter().zip(confirmed) {
+            if confirmed { pending.answer(Err(refusal.into())) } else { rest.push(pending) }
+        }
         let Some(write) = plan.write else {
-            if unproven
-                && let Err(error) = self.refresh().await {
-                    return self.wait_for(&error, rest).await;
-                }
+            if unproven && let Err(error) = self.refresh().await {
+                return self.wait_for(&error, rest).await;
+            }
             return Next::Again(rest);
         };
         self.commit(write, &attempt, placed, rest).await
     }
 
     /// Gathers all that a plan rests on, and plans.
-    async fn plan(&mut self, group: &mut [Pending]) -> Result<(Plan, String), StateError> {
+    async fn plan(&mut self, group: &mut [Pending]) -> Result<Planned, StateError> {
         if self.state.tip().is_none() {
             self.refresh().await?;
         }
@@ -176,8 +202,8 @@ impl Worker {
             now: self.context.clock.now(),
             attempt: &attempt,
         };
-        let plan = plan::plan(&view, group.iter().map(|pending| &pending.append));
-        Ok((plan.map_err(StateError::Planning)?, attempt))
+        let plan = plan::plan(&view, group.iter().map(|pending| &pending.append))?;
+        Ok(Planned { plan, attempt, known })
     }
 
     /// Which identities of the group are stored: from memory, and from storage where that is due.
@@ -185,23 +211,16 @@ impl Worker {
         let mut known = HashMap::new();
         let mut unseen = BTreeSet::new();
         for pending in group.iter() {
-            for candidate in &pending.append.events {
-                let identity = candidate.event.identity();
+            for identity in pending.identities() {
                 match self.state.recall(&identity) {
-                    // A refusal never rests on memory: the event may have been erased since.
-                    Some(stored) if pending.looked_up || candidate.agrees_with(&stored) => {
-                        known.insert(identity, stored);
-                    }
-                    Some(_) => drop(unseen.insert(identity)),
-                    None if pending.append.redelivered && !pending.looked_up => drop(unseen.insert(identity)),
+                    Some(stored) => drop(known.insert(identity, stored)),
+                    None if pending.look_up => drop(unseen.insert(identity)),
                     None => {}
                 }
             }
         }
-        let found = self.state.look_up(unseen.into_iter().collect()).await?;
-        for pending in group.iter_mut().filter(|pending| pending.append.redelivered) {
-            pending.looked_up = true;
-        }
+        let found = self.state.look_up(unseen).await?;
+        group.iter_mut().for_each(|pending| pending.look_up = false);
         known.extend(found);
         Ok(known)
     }
@@ -230,40 +249,52 @@ impl Worker {
         self.state.load_streams(names).await
     }
 
-    /// Gives every verdict that is final; sorts the rest into what is placed and what goes on.
-    /// The flag tells that a refusal waits for a look at storage.
-    fn deliver(&self, verdicts: Vec<Verdict>, group: Vec<Pending>) -> (Placed, Vec<Pending>, bool) {
-        let (mut placed, mut rest, mut unproven) = (Placed::new(), Vec::new(), false);
+    /// Gives the answers that are final; sorts the rest into what is placed, what may be refused
+    /// and what goes on.
+    fn sort(&self, verdicts: Vec<Verdict>, group: Vec<Pending>) -> Sorted {
+        let mut sorted = Sorted::default();
         let mut verdicts = verdicts.into_iter();
         for mut pending in group {
             match verdicts.next() {
                 Some(Verdict::Known(answers)) => pending.answer(Ok(answers)),
-                Some(Verdict::Placed(answers)) => placed.push((pending, answers)),
-                Some(Verdict::Refused(refusal)) if self.may_refuse(&pending, &refusal) => {
-                    pending.answer(Err(refusal.into()));
-                }
-                Some(Verdict::Refused(_)) => {
-                    pending.append.redelivered = true;
+                Some(Verdict::Placed(answers)) => sorted.placed.push((pending, answers)),
+                Some(Verdict::Refused(refusal @ Refusal::VersionConflict { .. }))
+                    if !pending.certain || pending.ticket > self.proven =>
+                {
+                    // The ETag proves a commit, never a refusal: that waits for a look at storage
+                    // which began after the append arrived.
+                    tracing::debug!(%refusal, "looking again before an append is refused");
                     pending.certain = true;
-                    unproven = true;
-                    rest.push(pending);
+                    sorted.unproven |= pending.ticket > self.proven;
+                    sorted.rest.push(pending);
                 }
-                Some(Verdict::Wait) | None => rest.push(pending),
+                Some(Verdict::Refused(refusal)) => sorted.refused.push((pending, refusal)),
+                Some(Verdict::Wait) | None => sorted.rest.push(pending),
             }
         }
-        (placed, rest, unproven)
+        sorted
     }
 
-    /// A refusal that rests on beliefs is given only after a look at storage that began after the
-    /// append arrived, and only once its identities were looked up: it may be a retry of itself.
-    fn may_refuse(&self, pending: &Pending, refusal: &Refusal) -> bool {
-        match refusal {
-            Refusal::VersionConflict { .. } | Refusal::IdentityReused { .. } => {
-                let identity_first = pending.looked_up || !Rule::IdentityFirst.holds();
-                identity_first && pending.ticket <= self.proven
-            }
-            Refusal::IdentityRepeated { .. } | Refusal::BatchTooLarge | Refusal::NotStorable { .. } => true,
-        }
+    /// Which refusals stand. One that rests on beliefs is given only if its identities, looked up
+    /// after the plan was made, are what the plan took them for: what is refused may be a retry
+    /// whose first attempt has landed since, and what memory knows may be erased since.
+    async fn confirm(
+        &mut self,
+        refused: &[(Pending, Refusal)],
+        known: &HashMap<Identity, Stored>,
+    ) -> Result<Vec<bool>, StateError> {
+        let believed = |refusal: &Refusal| {
+            Rule::IdentityFirst.holds()
+                && matches!(refusal, Refusal::VersionConflict { .. } | Refusal::IdentityReused { .. })
+        };
+        let doubtful = refused.iter().filter(|(_, refusal)| believed(refusal));
+        let identities: BTreeSet<_> = doubtful.flat_map(|(pending, _)| pending.identities()).collect();
+        let found: HashMap<_, _> = self.state.look_up(identities).await?.into_iter().collect();
+        let stands = |(pending, refusal): &(Pending, Refusal)| {
+            !believed(refusal)
+                || pending.identities().all(|identity| known.get(&identity) == found.get(&identity))
+        };
+        Ok(refused.iter().map(stands).collect())
     }
 
     /// [`State::refresh`], counted as proof for everything that has arrived before it began.

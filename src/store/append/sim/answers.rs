@@ -12,9 +12,7 @@ use super::{
     world::{Delivery, partition},
 };
 use crate::{
-    domain::{
-        ids::{Identity, StreamName},
-    },
+    domain::ids::{Identity, StreamName},
     store::{
         append::{Answer, AppendError, Refusal, Stored},
         keys,
@@ -42,7 +40,14 @@ impl<'a> Times<'a> {
 
     /// Whether there was a moment between two others at which the stream had this version and
     /// the identity was not stored.
-    fn once(&self, stream: &StreamName, version: u64, identity: &Identity, from: Instant, to: Instant) -> bool {
+    fn once(
+        &self,
+        stream: &StreamName,
+        version: u64,
+        identity: &Identity,
+        from: Instant,
+        to: Instant,
+    ) -> bool {
         let to = self.stored.get(identity).map_or(to, |stored| to.min(*stored));
         let changes = self.versions.get(stream).map_or(&[][..], Vec::as_slice);
         let began = if version == 0 {
@@ -70,9 +75,7 @@ pub(super) fn all(
         let job = &jobs[delivery.job];
         let verdict = match &delivery.outcome {
             Ok(answers) => stored(log, delivery, answers, &mut firsts),
-            Err(AppendError::Refused(refusal)) => {
-                refused(storage, &times, log, job, delivery, refusal)
-            }
+            Err(AppendError::Refused(refusal)) => refused(storage, &times, log, job, delivery, refusal),
             Err(AppendError::Unavailable { .. }) => Ok(()),
         };
         verdict.map_err(|broken| format!("job {}: {broken}", delivery.job))?;
@@ -179,4 +182,3 @@ pub(super) fn debts(storage: &Storage, debts: &[u64]) -> Result<(), Broken> {
     }
     Ok(())
 }
-

@@ -99,7 +99,11 @@ fn chain(storage: &Storage) -> Result<Vec<Commit>, Broken> {
             essentials: &commit.essentials,
         });
         demand!(commit.first == at.last + 1, "a hole before {}", commit.first);
-        demand!(commit.previous == at.digest && commit.digest == digest, "the chain breaks at {}", commit.last);
+        demand!(
+            commit.previous == at.digest && commit.digest == digest,
+            "the chain breaks at {}",
+            commit.last
+        );
         demand!(commit.recorded >= at.recorded, "time goes back at {}", commit.last);
         at = Head { last: commit.last, digest, recorded: commit.recorded };
         commits.push(commit);
@@ -179,8 +183,7 @@ fn streams(storage: &Storage, log: &Log<'_>, expected: &mut BTreeSet<String>) ->
         let contiguous = versions.iter().copied().eq(1..=versions.len() as u64);
         demand!(contiguous, "{name} has versions {versions:?}");
         let stream = fold(&history);
-        let (_, stored) =
-            Stream::read(read(storage, &keys::stream(&name))?).map_err(|e| e.to_string())?;
+        let (_, stored) = Stream::read(read(storage, &keys::stream(&name))?).map_err(|e| e.to_string())?;
         demand!(stored == stream, "{name} is {stored:?} and should be {stream:?}");
         expected.insert(keys::stream(&name));
         if let Some(status) = &stream.attention {

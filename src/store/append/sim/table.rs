@@ -150,13 +150,7 @@ impl Table for SimTable {
         Ok(row)
     }
 
-    async fn scan(
-        &self,
-        _: &TableName,
-        _: &str,
-        range: &Range,
-        limit: usize,
-    ) -> Result<Page, ReadError> {
+    async fn scan(&self, _: &TableName, _: &str, range: &Range, limit: usize) -> Result<Page, ReadError> {
         self.before_read("scan").await?;
         let (mut rows, torn) = {
             let mut storage = self.storage();
@@ -176,7 +170,10 @@ impl Table for SimTable {
             }
             let next = rows.get(keep).map(|stored| stored.row.key.clone());
             rows.truncate(keep);
-            storage.note(self.process, format_args!("scan {}: {keep} rows, more {}", range.from, next.is_some()));
+            storage.note(
+                self.process,
+                format_args!("scan {}: {keep} rows, more {}", range.from, next.is_some()),
+            );
             (next, storage.latency())
         };
         sleep(back.1).await;

@@ -199,7 +199,9 @@ impl Drawer<'_> {
     fn impostor(&mut self, jobs: &mut [Job], victim: usize, number: usize) -> Job {
         jobs[victim].atomic = false;
         let id = jobs[victim].events[0].id.clone();
-        jobs.iter_mut().filter(|job| job.events.iter().any(|e| e.id == id)).for_each(|job| job.atomic = false);
+        jobs.iter_mut()
+            .filter(|job| job.events.iter().any(|e| e.id == id))
+            .for_each(|job| job.atomic = false);
         let stream = self.stream();
         let mut event = self.sketch(number, 0, &stream);
         event.id.clone_from(&id);
@@ -230,7 +232,12 @@ impl Job {
     }
 
     /// One delivery of those events.
-    pub(super) fn append(&self, events: &[Arc<NewEvent>], redelivered: bool, random: &mut SmallRng) -> Append {
+    pub(super) fn append(
+        &self,
+        events: &[Arc<NewEvent>],
+        redelivered: bool,
+        random: &mut SmallRng,
+    ) -> Append {
         let candidate = |event: &Arc<NewEvent>| {
             let Target::Stream(stream) = &event.target else { unreachable!("every job names its stream") };
             let fingerprint = Fingerprint::of(Salt(random.random()), &event.content);

@@ -235,12 +235,7 @@ impl World {
         }
     }
 
-    async fn deliver(
-        &self,
-        process: usize,
-        job: usize,
-        append: Append,
-    ) -> Result<Vec<Answer>, AppendError> {
+    async fn deliver(&self, process: usize, job: usize, append: Append) -> Result<Vec<Answer>, AppendError> {
         let arrived = Instant::now();
         self.storage().note(process, format_args!("job {job} arrives"));
         let deadline = arrived + millis(&mut self.random(), 2_000..25_000);
