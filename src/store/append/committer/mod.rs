@@ -1,6 +1,7 @@
 //! The committer: one task for each partition, one transaction in flight, and while it is in
 //! flight the next batch gathers.
 
+mod line;
 mod outcome;
 mod worker;
 

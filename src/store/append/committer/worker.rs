@@ -1,7 +1,7 @@
 //! The round: gather, look, plan, and give every answer that is final.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -9,10 +9,14 @@ use std::{
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
-use super::{CommitterContext, GROUP, IDLE, MAX_SKEW, PAUSE, Pending, outcome::rejoin};
+use super::{
+    CommitterContext, IDLE, MAX_SKEW, PAUSE, Pending,
+    line::{Line, Next},
+    outcome::rejoin,
+};
 use crate::{
     domain::{
         event::Expected,
@@ -29,14 +33,6 @@ use crate::{
         table::BatchError,
     },
 };
-
-/// What to do with the appends of a round that have no answer yet.
-pub(super) enum Next {
-    /// Try them again, together.
-    Again(Vec<Pending>),
-    /// One of them may be what storage chokes on: try each half alone.
-    Split(Vec<Pending>),
-}
 
 /// A plan and what it was made from.
 struct Planned {
@@ -62,11 +58,7 @@ pub(super) struct Worker {
     pub(super) context: CommitterContext,
     pub(super) arrivals: mpsc::Receiver<Pending>,
     pub(super) state: State,
-    /// Appends that wait, oldest first.
-    pub(super) queue: VecDeque<Pending>,
-    /// Groups kept apart while a bad append is looked for, the next one last.
-    pub(super) apart: Vec<Vec<Pending>>,
-    pub(super) tickets: u64,
+    pub(super) line: Line,
     /// Beliefs have been proved by a look at storage that began after this ticket was given.
     pub(super) proven: u64,
     /// When another process last moved the head under us.
@@ -75,7 +67,7 @@ pub(super) struct Worker {
     pub(super) round_trip: Duration,
     /// Failures since the last success.
     pub(super) failures: u32,
-    /// Unknown outcomes, or conflicts, since the head last moved.
+    /// Unknown outcomes and conflicts since the head last moved.
     pub(super) strikes: u32,
     /// Attention rows that turned out not to exist.
     pub(super) gone: Vec<String>,
@@ -90,9 +82,7 @@ impl Worker {
             context,
             arrivals,
             state,
-            queue: VecDeque::new(),
-            apart: Vec::new(),
-            tickets: 0,
+            line: Line::default(),
             proven: 0,
             contested: None,
             round_trip: Duration::ZERO,
@@ -105,45 +95,28 @@ impl Worker {
 
     pub(super) async fn run(mut self) {
         while self.gather().await {
-            let group = match self.apart.pop() {
-                Some(group) => group,
-                None => self.queue.drain(..self.queue.len().min(GROUP)).collect(),
-            };
-            let alone = !self.apart.is_empty();
-            match self.round(group).await {
-                Next::Again(group) if alone && !group.is_empty() => self.apart.push(group),
-                Next::Again(group) => {
-                    group.into_iter().rev().for_each(|pending| self.queue.push_front(pending))
-                }
-                Next::Split(mut group) => {
-                    let second = group.split_off(group.len() / 2);
-                    self.apart.push(second);
-                    self.apart.push(group);
-                }
-            }
+            let group = self.line.next();
+            let next = self.round(group).await;
+            self.line.back(next);
         }
     }
 
-    /// Takes what has arrived, and waits when there is nothing; false when it is time to end.
+    /// Takes what has arrived, and waits when nobody's turn is now; false when it is time to end.
     async fn gather(&mut self) -> bool {
-        if self.queue.is_empty() && self.apart.is_empty() {
-            match timeout(IDLE, self.arrivals.recv()).await {
-                Ok(Some(pending)) => self.take(pending),
-                Ok(None) => return false,
+        if !self.line.is_ready() {
+            let until = self.line.next_turn().unwrap_or_else(|| Instant::now() + IDLE);
+            match timeout_at(until, self.arrivals.recv()).await {
+                Ok(Some(pending)) => self.line.join(pending),
+                Ok(None) => sleep_until(self.line.next_turn().unwrap_or_else(Instant::now)).await,
                 // From here nobody can send; what came in just before is still served.
-                Err(_) => self.arrivals.close(),
+                Err(_) if self.line.is_empty() => self.arrivals.close(),
+                Err(_) => {}
             }
         }
         while let Ok(pending) = self.arrivals.try_recv() {
-            self.take(pending);
+            self.line.join(pending);
         }
-        !(self.queue.is_empty() && self.apart.is_empty())
-    }
-
-    fn take(&mut self, mut pending: Pending) {
-        self.tickets += 1;
-        pending.ticket = self.tickets;
-        self.queue.push_back(pending);
+        !self.line.is_empty()
     }
 
     /// One plan and one commit for as many of the group as fit.
@@ -299,7 +272,7 @@ impl Worker {
 
     /// [`State::refresh`], counted as proof for everything that has arrived before it began.
     pub(super) async fn refresh(&mut self) -> Result<Vec<Commit>, StateError> {
-        let ticket = self.tickets;
+        let ticket = self.line.last_ticket();
         let commits = self.state.refresh().await?;
         self.proven = self.proven.max(ticket);
         Ok(commits)
@@ -308,16 +281,21 @@ impl Worker {
     pub(super) async fn wait_for(&mut self, error: &StateError, group: Vec<Pending>) -> Next {
         tracing::warn!(error = crate::telemetry::chain(error), "the state of a partition is not known");
         self.failures += 1;
-        self.pause(error.retry_after(), group).await
+        self.pause(error.retry_after(), &group).await;
+        Next::Again(group)
     }
 
-    /// Waits with jitter, longer after each failure, and never past the last deadline.
-    pub(super) async fn pause(&mut self, retry_after: Option<Duration>, group: Vec<Pending>) -> Next {
-        let doubled = PAUSE.0.saturating_mul(1 << self.failures.min(10)).min(PAUSE.1);
-        let wait = retry_after.unwrap_or_else(|| doubled.mul_f64(self.random.random_range(0.5..1.0)));
+    /// Waits as long as storage asked, or backs off; never past the group's last deadline.
+    pub(super) async fn pause(&mut self, retry_after: Option<Duration>, group: &[Pending]) {
+        let wait = retry_after.unwrap_or_else(|| self.back_off());
         let last = group.iter().map(|pending| pending.deadline).max().unwrap_or_else(Instant::now);
         let _ = timeout_at(last, sleep(wait)).await;
-        Next::Again(group)
+    }
+
+    /// How long to wait after so many failures: doubled with each, with jitter.
+    pub(super) fn back_off(&mut self) -> Duration {
+        let doubled = PAUSE.0.saturating_mul(1 << self.failures.min(10)).min(PAUSE.1);
+        doubled.mul_f64(self.random.random_range(0.5..1.0))
     }
 }
 

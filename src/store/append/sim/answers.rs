@@ -182,3 +182,13 @@ pub(super) fn debts(storage: &Storage, debts: &[u64]) -> Result<(), Broken> {
     }
     Ok(())
 }
+
+/// In fair weather nobody but the bad is told to come back later.
+pub(super) fn fair(jobs: &[Job], deliveries: &[Delivery]) -> Result<(), Broken> {
+    for delivery in deliveries.iter().filter(|delivery| !jobs[delivery.job].poisonous) {
+        if let Err(AppendError::Unavailable { reason }) = &delivery.outcome {
+            return Err(format!("job {} waited in vain beside a bad one ({reason})", delivery.job));
+        }
+    }
+    Ok(())
+}

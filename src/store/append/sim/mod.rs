@@ -19,7 +19,7 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use self::{
     check::Broken,
-    faults::{Weather, millis},
+    faults::{Poison, Weather, millis},
     workload::Drawer,
     world::{Plan, World},
 };
@@ -56,7 +56,55 @@ fn draw(seed: u64) -> Plan {
     let jobs = drawer.jobs(count);
     let calm = Duration::from_secs(seconds) + millis(&mut random, 0..60_000);
     let crashes = crashes(&mut random, processes, calm);
-    Plan { seed, processes, weather, jobs, calm, crashes }
+    Plan { seed, processes, weather, jobs, calm, crashes, fair: false }
+}
+
+/// Fair weather in which storage chokes on some appends: nobody else may notice.
+fn draw_choking(seed: u64) -> Plan {
+    let mut plan = draw(seed);
+    let server_error = seed % 4 != 0;
+    plan.weather = Weather {
+        latency: (2, 12),
+        poison: Some(if server_error { Poison::ServerError } else { Poison::Refused }),
+        ..Weather::default()
+    };
+    plan.crashes.clear();
+    let every = 3 + seed % 10;
+    for job in &mut plan.jobs {
+        let number = job.events[0].id.split('-').next().and_then(|number| number.parse::<u64>().ok());
+        job.poisonous = number.is_some_and(|number| number % every == 0);
+        job.patience = usize::MAX;
+        for event in &mut job.events {
+            let poisoned = event.data == workload::poison();
+            if job.poisonous {
+                event.data = workload::poison();
+            } else if poisoned {
+                event.data = "{}".to_owned();
+            }
+        }
+    }
+    plan.fair = true;
+    plan
+}
+
+/// Few streams, many writers who rely on versions, and scans that are never read in one moment.
+fn draw_torn(seed: u64) -> Plan {
+    let mut random = SmallRng::seed_from_u64(seed);
+    let weather = Weather { latency: (1, 20), torn: 0.95, ..Weather::default() };
+    let processes = random.random_range(3..8);
+    let mut drawer = Drawer {
+        processes,
+        streams: 2,
+        span: Duration::from_secs(3),
+        feed: false,
+        poison: false,
+        hopes: 0.5,
+        copies: 0.0,
+        random: &mut random,
+    };
+    let jobs = drawer.jobs(60);
+    let calm = Duration::from_secs(60);
+    Plan { seed, processes, weather, jobs, calm, crashes: Vec::new(), fair: false }
 }
 
 fn crashes(random: &mut SmallRng, processes: usize, calm: Duration) -> Vec<(Duration, usize, Duration)> {
@@ -76,12 +124,13 @@ fn crashes(random: &mut SmallRng, processes: usize, calm: Duration) -> Vec<(Dura
 
 /// Lets a world happen and judges it.
 fn play(plan: Plan, loud: bool) -> Outcome {
-    let jobs = plan.jobs.clone();
+    let (jobs, fair) = (plan.jobs.clone(), plan.fair);
     let remains = World::run(plan, loud);
     let storage = remains.storage.lock().unwrap();
     let verdict = check::rows(&storage, &jobs)
         .and_then(|log| answers::all(&storage, &log, &jobs, &remains.deliveries))
         .and_then(|()| answers::debts(&storage, &remains.debts))
+        .and_then(|()| if fair { answers::fair(&jobs, &remains.deliveries) } else { Ok(()) })
         .and_then(|()| match remains.failures.first() {
             Some(failure) => Err(failure.clone()),
             None => Ok(()),

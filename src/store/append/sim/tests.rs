@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{draw, play};
+use super::{draw, draw_choking, draw_torn, play};
 use crate::store::append::rule::Rule;
 
 /// Plays a range of seeds, and names every one that breaks a promise.
@@ -35,6 +35,11 @@ fn a_seed_replays_exactly() {
 #[test]
 fn one_seed_on_demand_with_its_trace() {
     let Ok(seed) = std::env::var("ANNALS_SIM_SEED") else { return };
+    let draw = match std::env::var("ANNALS_SIM_PROFILE").as_deref() {
+        Ok("choking") => draw_choking,
+        Ok("torn") => draw_torn,
+        _ => draw,
+    };
     let outcome = play(draw(seed.parse().unwrap()), true);
     assert_eq!(outcome.verdict, Ok(()));
 }
@@ -54,12 +59,25 @@ fn seeds_that_once_broke_a_promise_keep_it_now() {
 
 /// Whether one of these seeds breaks a promise without a rule; all keep it with the rule.
 fn breaks_without(rule: Rule, seeds: Range<u64>) -> Vec<(u64, String)> {
-    let broken = |seed: u64| rule.without(|| play(draw(seed), false).verdict.err().map(|broken| (seed, broken)));
+    let broken =
+        |seed: u64| rule.without(|| play(draw(seed), false).verdict.err().map(|broken| (seed, broken)));
     seeds.filter_map(broken).collect()
 }
 
 #[test]
 fn survey() {
+    for seed in 0..300 {
+        if let Err(broken) = play(draw_choking(seed), false).verdict {
+            println!("choking {seed}: {broken:.200}");
+        }
+        if let Err(broken) = play(draw_torn(seed), false).verdict {
+            println!("torn {seed}: {broken:.200}");
+        }
+    }
+    let n = (0..300)
+        .filter(|seed| Rule::SettledRefresh.without(|| play(draw_torn(*seed), false).verdict.is_err()))
+        .collect::<Vec<_>>();
+    println!("settled {n:?}");
     for rule in [Rule::SettledRefresh, Rule::EvictForeign, Rule::AttemptId, Rule::IdentityFirst] {
         let found = breaks_without(rule, 0..2_000);
         println!("{rule:?}: {} of 2000", found.len());

@@ -32,6 +32,11 @@ pub(super) fn holds_poison(batch: &Batch) -> bool {
     })
 }
 
+/// Data that storage chokes on.
+pub(super) fn poison() -> String {
+    "\"poison\"".to_owned()
+}
+
 /// What a client expects of a stream. Relative to what the stream is when the client begins.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Hope {
@@ -118,7 +123,7 @@ impl Drawer<'_> {
         let mut events: Vec<_> = (0..count).map(|index| self.sketch(number, index, &stream)).collect();
         if poisonous {
             let which = self.random.random_range(0..count);
-            events[which].data = "\"poison\"".to_owned();
+            events[which].data = poison();
         }
         Job {
             start: millis(self.random, 0..u64::try_from(self.span.as_millis()).unwrap() + 1),
@@ -250,7 +255,9 @@ impl Job {
 
 impl Sketch {
     pub(super) fn content(&self) -> [u8; 32] {
-        Sha256::digest(format!("{}|{}|{}", self.id, self.stream, self.data)).into()
+        let Self { hope: _, ref id, ref stream, status, ref state, ref time, ref correlation, .. } = *self;
+        let sent = format!("{id}|{stream}|{status:?}|{state:?}|{time:?}|{correlation:?}|{}", self.data);
+        Sha256::digest(sent).into()
     }
 
     fn event(&self, expected: Expected) -> NewEvent {

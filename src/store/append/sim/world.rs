@@ -97,6 +97,8 @@ pub(super) struct Plan {
     pub(super) calm: Duration,
     /// Crashes of a process: when, which, and how long it stays down.
     pub(super) crashes: Vec<(Duration, usize, Duration)>,
+    /// Whether good appends must never be told to come back later.
+    pub(super) fair: bool,
 }
 
 /// What is left of a world to be judged.
