@@ -10,6 +10,8 @@
 mod committer;
 mod plan;
 mod rule;
+#[cfg(test)]
+mod sim;
 mod state;
 
 use std::sync::Arc;

@@ -1,8 +1,13 @@
 //! What a committer believes about its partition, and how it learns better.
 
-use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
+};
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use lru::LruCache;
 use tokio::time::timeout;
 
@@ -212,13 +217,11 @@ impl State {
                 None => cold.push(name),
             }
         }
-        let mut reads =
-            stream::iter(cold).map(|name| self.read_stream(name)).buffer_unordered(PARALLEL_READS);
-        let mut read = Vec::new();
-        while let Some(result) = reads.next().await {
-            read.push(result?);
-        }
-        drop(reads);
+        let read = stream::iter(cold)
+            .map(|name| self.read_stream(name))
+            .buffer_unordered(PARALLEL_READS)
+            .try_collect::<Vec<_>>()
+            .await?;
         for (name, stream) in read {
             self.streams.put(name.clone(), stream.clone());
             found.insert(name, stream);
@@ -234,28 +237,32 @@ impl State {
         }
     }
 
-    /// Looks identities up in storage and remembers those that are stored.
+    /// Looks identities up in storage; remembers those that are stored, and forgets the others.
     pub(super) async fn look_up(
         &mut self,
-        identities: Vec<Identity>,
+        identities: BTreeSet<Identity>,
     ) -> Result<Vec<(Identity, Stored)>, StateError> {
-        let mut reads = stream::iter(identities)
+        let read = stream::iter(identities)
             .map(|identity| self.read_identity(identity))
-            .buffer_unordered(PARALLEL_READS);
+            .buffer_unordered(PARALLEL_READS)
+            .try_collect::<Vec<_>>()
+            .await?;
         let mut found = Vec::new();
-        while let Some(result) = reads.next().await {
-            found.extend(result?);
-        }
-        drop(reads);
-        for (identity, stored) in &found {
-            self.identities.put(identity.clone(), stored.clone());
+        for (identity, stored) in read {
+            match stored {
+                None => drop(self.identities.pop(&identity)),
+                Some(stored) => {
+                    self.identities.put(identity.clone(), stored.clone());
+                    found.push((identity, stored));
+                }
+            }
         }
         Ok(found)
     }
 
-    async fn read_identity(&self, identity: Identity) -> Result<Option<(Identity, Stored)>, StateError> {
+    async fn read_identity(&self, identity: Identity) -> Result<(Identity, Option<Stored>), StateError> {
         let Some(row) = self.get(&keys::identity(&identity)).await? else {
-            return Ok(None);
+            return Ok((identity, None));
         };
         let index = IdentityRow::read(&row.row)?;
         let (event_key, commits) =
@@ -273,7 +280,7 @@ impl State {
             essentials: Arc::new(essentials),
             fingerprint: event.fingerprint,
         };
-        Ok(Some((identity, stored)))
+        Ok((identity, Some(stored)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The committer: one task for each partition, one transaction in flight, and while it is in
 //! flight the next batch gathers.
 
+mod line;
 mod outcome;
 mod worker;
 
@@ -8,6 +9,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
+    task::JoinHandle,
     time::{Instant, timeout_at},
 };
 
@@ -63,9 +65,13 @@ pub struct Committer {
 impl Committer {
     /// Starts the committer.
     pub fn spawn(context: CommitterContext) -> Self {
+        Self::start(context).0
+    }
+
+    /// As [`Self::spawn`], with a hold on the task: a simulated process can crash.
+    pub(super) fn start(context: CommitterContext) -> (Self, JoinHandle<()>) {
         let (waiting, arrivals) = mpsc::channel(WAITING);
-        tokio::spawn(Worker::new(context, arrivals).run());
-        Self { waiting }
+        (Self { waiting }, tokio::spawn(Worker::new(context, arrivals).run()))
     }
 
     /// True once the committer has ended for want of work; a new one takes its place.
@@ -80,7 +86,8 @@ impl Committer {
     /// [`AppendError::Unavailable`] when it was not, or may not have been, stored by `deadline`.
     pub async fn append(&self, append: Append, deadline: Instant) -> Result<Vec<Answer>, AppendError> {
         let (reply, answer) = oneshot::channel();
-        let pending = Pending { append, deadline, reply, ticket: 0, looked_up: false, certain: false };
+        let look_up = append.redelivered;
+        let pending = Pending { append, deadline, reply, ticket: 0, look_up, certain: false };
         let late = || AppendError::Unavailable { reason: "no answer in time".to_owned() };
         let ended = || AppendError::Unavailable { reason: "the committer has ended".to_owned() };
         let answer = timeout_at(deadline, async {
@@ -97,10 +104,10 @@ struct Pending {
     append: Append,
     deadline: Instant,
     reply: oneshot::Sender<Result<Vec<Answer>, AppendError>>,
-    /// Counts arrivals: what storage showed from a later ticket on may refuse this append.
+    /// Counts arrivals: a look at storage that began after this one may refuse the append.
     ticket: u64,
-    /// Its identities have been looked up in storage.
-    looked_up: bool,
+    /// Its identities are looked up in storage before the next plan.
+    look_up: bool,
     /// No stream of its is taken for new without a look at storage.
     certain: bool,
 }

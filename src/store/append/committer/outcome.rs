@@ -5,7 +5,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     CONTESTED, PAUSE, Pending,
-    worker::{Next, Placed, Worker, fail},
+    line::Next,
+    worker::{Placed, Worker, fail},
 };
 use crate::store::{
     append::{
@@ -25,7 +26,7 @@ impl Worker {
         placed: Placed,
         rest: Vec<Pending>,
     ) -> Next {
-        let (ticket, started) = (self.tickets, Instant::now());
+        let (ticket, started) = (self.line.last_ticket(), Instant::now());
         let sent = self.context.table.commit(&self.context.name, &write.batch);
         let outcome = timeout(STORAGE_TIMEOUT, sent).await.unwrap_or_else(|_| {
             Err(CommitError::Unknown { reason: "no answer in time".to_owned(), retry_after: None })
@@ -93,7 +94,9 @@ impl Worker {
             CommitError::Refused { code } => return refused(code, placed, rest),
             CommitError::Denied { code, retry_after } => {
                 tracing::warn!(code, "storage did not take a commit");
-                return self.pause(*retry_after, rejoin(placed, rest)).await;
+                let group = rejoin(placed, rest);
+                self.pause(*retry_after, &group).await;
+                return Next::Again(group);
             }
             CommitError::Changed { .. } => self.contested = Some(Instant::now()),
             CommitError::Exists { .. } | CommitError::Missing { .. } => self.strikes += 1,
@@ -145,14 +148,27 @@ impl Worker {
         match error {
             CommitError::Exists { index } => self.correct(key(*index), &mut placed),
             CommitError::Missing { index } => self.gone.extend(key(*index).map(str::to_owned)),
-            CommitError::Unknown { .. } if self.strikes >= 2 && placed.len() > 1 => {
-                self.strikes = 0;
-                return Next::Split(rejoin(placed, rest));
-            }
+            CommitError::Unknown { .. } if self.strikes >= 2 => return self.doubt(placed, rest),
             _ => {}
         }
         let group = rejoin(placed, rest);
-        if self.strikes >= 2 { self.pause(None, group).await } else { Next::Again(group) }
+        if self.strikes >= 2 {
+            self.pause(None, &group).await;
+        }
+        Next::Again(group)
+    }
+
+    /// The batch failed twice without a word, and the head has not moved: storage may choke on one
+    /// of the appends. The one that fails alone goes on failing alone.
+    fn doubt(&mut self, placed: Placed, rest: Vec<Pending>) -> Next {
+        self.strikes = 0;
+        if placed.len() != 1 {
+            return Next::Split(rejoin(placed, rest));
+        }
+        let mut group = rejoin(placed, rest);
+        let rest = group.split_off(1);
+        let until = Instant::now() + self.back_off();
+        group.pop().map_or(Next::Again(Vec::new()), |suspect| Next::Aside(until, suspect, rest))
     }
 
     /// A row exists that the plan took for new: the key tells which belief was false.
@@ -164,8 +180,7 @@ impl Worker {
         };
         for (pending, _) in placed.iter_mut() {
             if identity {
-                pending.append.redelivered = true;
-                pending.looked_up = false;
+                pending.look_up = true;
             }
             if stream {
                 pending.certain = true;
@@ -175,7 +190,7 @@ impl Worker {
     }
 }
 
-fn rejoin(placed: Placed, rest: Vec<Pending>) -> Vec<Pending> {
+pub(super) fn rejoin(placed: Placed, rest: Vec<Pending>) -> Vec<Pending> {
     placed.into_iter().map(|(pending, _)| pending).chain(rest).collect()
 }
 

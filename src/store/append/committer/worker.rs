@@ -1,7 +1,7 @@
 //! The round: gather, look, plan, and give every answer that is final.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -9,10 +9,14 @@ use std::{
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
-use super::{CommitterContext, GROUP, IDLE, MAX_SKEW, PAUSE, Pending};
+use super::{
+    CommitterContext, IDLE, MAX_SKEW, PAUSE, Pending,
+    line::{Line, Next},
+    outcome::rejoin,
+};
 use crate::{
     domain::{
         event::Expected,
@@ -30,12 +34,21 @@ use crate::{
     },
 };
 
-/// What to do with the appends of a round that have no answer yet.
-pub(super) enum Next {
-    /// Try them again, together.
-    Again(Vec<Pending>),
-    /// One of them may be what storage chokes on: try each half alone.
-    Split(Vec<Pending>),
+/// A plan and what it was made from.
+struct Planned {
+    plan: Plan,
+    attempt: String,
+    known: HashMap<Identity, Stored>,
+}
+
+/// The appends of a round by what comes next.
+#[derive(Default)]
+struct Sorted {
+    placed: Placed,
+    rest: Vec<Pending>,
+    refused: Vec<(Pending, Refusal)>,
+    /// A refusal waits for a look at storage.
+    unproven: bool,
 }
 
 /// Appends that stand in a batch, with the answers that they get once it is committed.
@@ -45,11 +58,7 @@ pub(super) struct Worker {
     pub(super) context: CommitterContext,
     pub(super) arrivals: mpsc::Receiver<Pending>,
     pub(super) state: State,
-    /// Appends that wait, oldest first.
-    pub(super) queue: VecDeque<Pending>,
-    /// Groups kept apart while a bad append is looked for, the next one last.
-    pub(super) apart: Vec<Vec<Pending>>,
-    pub(super) tickets: u64,
+    pub(super) line: Line,
     /// Beliefs have been proved by a look at storage that began after this ticket was given.
     pub(super) proven: u64,
     /// When another process last moved the head under us.
@@ -58,7 +67,7 @@ pub(super) struct Worker {
     pub(super) round_trip: Duration,
     /// Failures since the last success.
     pub(super) failures: u32,
-    /// Unknown outcomes, or conflicts, since the head last moved.
+    /// Unknown outcomes and conflicts since the head last moved.
     pub(super) strikes: u32,
     /// Attention rows that turned out not to exist.
     pub(super) gone: Vec<String>,
@@ -73,9 +82,7 @@ impl Worker {
             context,
             arrivals,
             state,
-            queue: VecDeque::new(),
-            apart: Vec::new(),
-            tickets: 0,
+            line: Line::default(),
             proven: 0,
             contested: None,
             round_trip: Duration::ZERO,
@@ -88,45 +95,28 @@ impl Worker {
 
     pub(super) async fn run(mut self) {
         while self.gather().await {
-            let group = match self.apart.pop() {
-                Some(group) => group,
-                None => self.queue.drain(..self.queue.len().min(GROUP)).collect(),
-            };
-            let alone = !self.apart.is_empty();
-            match self.round(group).await {
-                Next::Again(group) if alone && !group.is_empty() => self.apart.push(group),
-                Next::Again(group) => {
-                    group.into_iter().rev().for_each(|pending| self.queue.push_front(pending))
-                }
-                Next::Split(mut group) => {
-                    let second = group.split_off(group.len() / 2);
-                    self.apart.push(second);
-                    self.apart.push(group);
-                }
-            }
+            let group = self.line.next();
+            let next = self.round(group).await;
+            self.line.back(next);
         }
     }
 
-    /// Takes what has arrived, and waits when there is nothing; false when it is time to end.
+    /// Takes what has arrived, and waits when nobody's turn is now; false when it is time to end.
     async fn gather(&mut self) -> bool {
-        if self.queue.is_empty() && self.apart.is_empty() {
-            match timeout(IDLE, self.arrivals.recv()).await {
-                Ok(Some(pending)) => self.take(pending),
-                Ok(None) => return false,
+        if !self.line.is_ready() {
+            let until = self.line.next_turn().unwrap_or_else(|| Instant::now() + IDLE);
+            match timeout_at(until, self.arrivals.recv()).await {
+                Ok(Some(pending)) => self.line.join(pending),
+                Ok(None) => sleep_until(self.line.next_turn().unwrap_or_else(Instant::now)).await,
                 // From here nobody can send; what came in just before is still served.
-                Err(_) => self.arrivals.close(),
+                Err(_) if self.line.is_empty() => self.arrivals.close(),
+                Err(_) => {}
             }
         }
         while let Ok(pending) = self.arrivals.try_recv() {
-            self.take(pending);
+            self.line.join(pending);
         }
-        !(self.queue.is_empty() && self.apart.is_empty())
-    }
-
-    fn take(&mut self, mut pending: Pending) {
-        self.tickets += 1;
-        pending.ticket = self.tickets;
-        self.queue.push_back(pending);
+        !self.line.is_empty()
     }
 
     /// One plan and one commit for as many of the group as fit.
@@ -141,12 +131,22 @@ impl Worker {
             );
             return fail(group, "the clock is wrong");
         }
-        let (plan, attempt) = match self.plan(&mut group).await {
+        let Planned { plan, attempt, known } = match self.plan(&mut group).await {
             Ok(planned) => planned,
             Err(StateError::Planning(error)) => return unplannable(&error, group),
             Err(error) => return self.wait_for(&error, group).await,
         };
-        let (placed, rest, unproven) = self.deliver(plan.verdicts, group);
+        let Sorted { placed, mut rest, refused, unproven } = self.sort(plan.verdicts, group);
+        let confirmed = match self.confirm(&refused, &known).await {
+            Ok(confirmed) => confirmed,
+            Err(error) => {
+                rest.extend(refused.into_iter().map(|(pending, _)| pending));
+                return self.wait_for(&error, rejoin(placed, rest)).await;
+            }
+        };
+        for ((pending, refusal), confirmed) in refused.into_iter().zip(confirmed) {
+            if confirmed { pending.answer(Err(refusal.into())) } else { rest.push(pending) }
+        }
         let Some(write) = plan.write else {
             if unproven && let Err(error) = self.refresh().await {
                 return self.wait_for(&error, rest).await;
@@ -157,7 +157,7 @@ impl Worker {
     }
 
     /// Gathers all that a plan rests on, and plans.
-    async fn plan(&mut self, group: &mut [Pending]) -> Result<(Plan, String), StateError> {
+    async fn plan(&mut self, group: &mut [Pending]) -> Result<Planned, StateError> {
         if self.state.tip().is_none() {
             self.refresh().await?;
         }
@@ -175,32 +175,25 @@ impl Worker {
             now: self.context.clock.now(),
             attempt: &attempt,
         };
-        let plan = plan::plan(&view, group.iter().map(|pending| &pending.append));
-        Ok((plan.map_err(StateError::Planning)?, attempt))
+        let plan = plan::plan(&view, group.iter().map(|pending| &pending.append))?;
+        Ok(Planned { plan, attempt, known })
     }
 
     /// Which identities of the group are stored: from memory, and from storage where that is due.
     async fn known(&mut self, group: &mut [Pending]) -> Result<HashMap<Identity, Stored>, StateError> {
         let mut known = HashMap::new();
-        let mut unseen = HashSet::new();
+        let mut unseen = BTreeSet::new();
         for pending in group.iter() {
-            for candidate in &pending.append.events {
-                let identity = candidate.event.identity();
+            for identity in pending.identities() {
                 match self.state.recall(&identity) {
-                    // A refusal never rests on memory: the event may have been erased since.
-                    Some(stored) if pending.looked_up || candidate.agrees_with(&stored) => {
-                        known.insert(identity, stored);
-                    }
-                    Some(_) => drop(unseen.insert(identity)),
-                    None if pending.append.redelivered && !pending.looked_up => drop(unseen.insert(identity)),
+                    Some(stored) => drop(known.insert(identity, stored)),
+                    None if pending.look_up => drop(unseen.insert(identity)),
                     None => {}
                 }
             }
         }
-        let found = self.state.look_up(unseen.into_iter().collect()).await?;
-        for pending in group.iter_mut().filter(|pending| pending.append.redelivered) {
-            pending.looked_up = true;
-        }
+        let found = self.state.look_up(unseen).await?;
+        group.iter_mut().for_each(|pending| pending.look_up = false);
         known.extend(found);
         Ok(known)
     }
@@ -211,7 +204,7 @@ impl Worker {
         group: &[Pending],
         known: &HashMap<Identity, Stored>,
     ) -> Result<HashMap<StreamName, Stream>, StateError> {
-        let mut names = HashSet::new();
+        let mut names = BTreeSet::new();
         for pending in group {
             for candidate in &pending.append.events {
                 // What the type calls new is inserted, and a conflict tells if it was not.
@@ -229,45 +222,57 @@ impl Worker {
         self.state.load_streams(names).await
     }
 
-    /// Gives every verdict that is final; sorts the rest into what is placed and what goes on.
-    /// The flag tells that a refusal waits for a look at storage.
-    fn deliver(&self, verdicts: Vec<Verdict>, group: Vec<Pending>) -> (Placed, Vec<Pending>, bool) {
-        let (mut placed, mut rest, mut unproven) = (Placed::new(), Vec::new(), false);
+    /// Gives the answers that are final; sorts the rest into what is placed, what may be refused
+    /// and what goes on.
+    fn sort(&self, verdicts: Vec<Verdict>, group: Vec<Pending>) -> Sorted {
+        let mut sorted = Sorted::default();
         let mut verdicts = verdicts.into_iter();
         for mut pending in group {
             match verdicts.next() {
                 Some(Verdict::Known(answers)) => pending.answer(Ok(answers)),
-                Some(Verdict::Placed(answers)) => placed.push((pending, answers)),
-                Some(Verdict::Refused(refusal)) if self.may_refuse(&pending, &refusal) => {
-                    pending.answer(Err(refusal.into()));
-                }
-                Some(Verdict::Refused(_)) => {
-                    pending.append.redelivered = true;
+                Some(Verdict::Placed(answers)) => sorted.placed.push((pending, answers)),
+                Some(Verdict::Refused(refusal @ Refusal::VersionConflict { .. }))
+                    if !pending.certain || pending.ticket > self.proven =>
+                {
+                    // The ETag proves a commit, never a refusal: that waits for a look at storage
+                    // which began after the append arrived.
+                    tracing::debug!(%refusal, "looking again before an append is refused");
                     pending.certain = true;
-                    unproven = true;
-                    rest.push(pending);
+                    sorted.unproven |= pending.ticket > self.proven;
+                    sorted.rest.push(pending);
                 }
-                Some(Verdict::Wait) | None => rest.push(pending),
+                Some(Verdict::Refused(refusal)) => sorted.refused.push((pending, refusal)),
+                Some(Verdict::Wait) | None => sorted.rest.push(pending),
             }
         }
-        (placed, rest, unproven)
+        sorted
     }
 
-    /// A refusal that rests on beliefs is given only after a look at storage that began after the
-    /// append arrived, and only once its identities were looked up: it may be a retry of itself.
-    fn may_refuse(&self, pending: &Pending, refusal: &Refusal) -> bool {
-        match refusal {
-            Refusal::VersionConflict { .. } | Refusal::IdentityReused { .. } => {
-                let identity_first = pending.looked_up || !Rule::IdentityFirst.holds();
-                identity_first && pending.ticket <= self.proven
-            }
-            Refusal::IdentityRepeated { .. } | Refusal::BatchTooLarge | Refusal::NotStorable { .. } => true,
-        }
+    /// Which refusals stand. One that rests on beliefs is given only if its identities, looked up
+    /// after the plan was made, are what the plan took them for: what is refused may be a retry
+    /// whose first attempt has landed since, and what memory knows may be erased since.
+    async fn confirm(
+        &mut self,
+        refused: &[(Pending, Refusal)],
+        known: &HashMap<Identity, Stored>,
+    ) -> Result<Vec<bool>, StateError> {
+        let believed = |refusal: &Refusal| {
+            Rule::IdentityFirst.holds()
+                && matches!(refusal, Refusal::VersionConflict { .. } | Refusal::IdentityReused { .. })
+        };
+        let doubtful = refused.iter().filter(|(_, refusal)| believed(refusal));
+        let identities: BTreeSet<_> = doubtful.flat_map(|(pending, _)| pending.identities()).collect();
+        let found: HashMap<_, _> = self.state.look_up(identities).await?.into_iter().collect();
+        let stands = |(pending, refusal): &(Pending, Refusal)| {
+            !believed(refusal)
+                || pending.identities().all(|identity| known.get(&identity) == found.get(&identity))
+        };
+        Ok(refused.iter().map(stands).collect())
     }
 
     /// [`State::refresh`], counted as proof for everything that has arrived before it began.
     pub(super) async fn refresh(&mut self) -> Result<Vec<Commit>, StateError> {
-        let ticket = self.tickets;
+        let ticket = self.line.last_ticket();
         let commits = self.state.refresh().await?;
         self.proven = self.proven.max(ticket);
         Ok(commits)
@@ -276,16 +281,21 @@ impl Worker {
     pub(super) async fn wait_for(&mut self, error: &StateError, group: Vec<Pending>) -> Next {
         tracing::warn!(error = crate::telemetry::chain(error), "the state of a partition is not known");
         self.failures += 1;
-        self.pause(error.retry_after(), group).await
+        self.pause(error.retry_after(), &group).await;
+        Next::Again(group)
     }
 
-    /// Waits with jitter, longer after each failure, and never past the last deadline.
-    pub(super) async fn pause(&mut self, retry_after: Option<Duration>, group: Vec<Pending>) -> Next {
-        let doubled = PAUSE.0.saturating_mul(1 << self.failures.min(10)).min(PAUSE.1);
-        let wait = retry_after.unwrap_or_else(|| doubled.mul_f64(self.random.random_range(0.5..1.0)));
+    /// Waits as long as storage asked, or backs off; never past the group's last deadline.
+    pub(super) async fn pause(&mut self, retry_after: Option<Duration>, group: &[Pending]) {
+        let wait = retry_after.unwrap_or_else(|| self.back_off());
         let last = group.iter().map(|pending| pending.deadline).max().unwrap_or_else(Instant::now);
         let _ = timeout_at(last, sleep(wait)).await;
-        Next::Again(group)
+    }
+
+    /// How long to wait after so many failures: doubled with each, with jitter.
+    pub(super) fn back_off(&mut self) -> Duration {
+        let doubled = PAUSE.0.saturating_mul(1 << self.failures.min(10)).min(PAUSE.1);
+        doubled.mul_f64(self.random.random_range(0.5..1.0))
     }
 }
 
