@@ -1,42 +1,58 @@
 //! Opening later: the handler answers the host's first ping before the data file is repaired.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
-use super::{Embedded, unavailable};
+use super::{Embedded, OpenError, unavailable};
 use crate::{
     store::table::{Batch, CommitError, ETag, Page, Range, ReadError, StoredRow, Table, TableName},
     telemetry::chain,
 };
 
-/// An [`Embedded`] that is opened by its first call, and tried again by the next when that failed.
-#[derive(Debug)]
+/// An [`Embedded`] that its first call opens. A call that finds it failed (a full disk, a folder
+/// in use) fails too, and the next one tries again: the store comes back by itself.
 pub struct LazyEmbedded {
-    folder: PathBuf,
-    opened: OnceCell<Arc<Embedded>>,
+    open: Arc<dyn Fn() -> Result<Embedded, OpenError> + Send + Sync>,
+    opened: Mutex<Option<Arc<Embedded>>>,
+}
+
+impl fmt::Debug for LazyEmbedded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LazyEmbedded").finish_non_exhaustive()
+    }
 }
 
 impl LazyEmbedded {
     /// Will open `folder`.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, opened: OnceCell::new() }
+        Self::opened_by(move || Embedded::open(&folder))
     }
 
-    async fn store(&self) -> Result<&Arc<Embedded>, ReadError> {
-        let open = || async {
-            let folder = self.folder.clone();
-            match tokio::task::spawn_blocking(move || Embedded::open(&folder)).await {
-                Ok(Ok(store)) => Ok(Arc::new(store)),
-                Ok(Err(error)) => {
-                    tracing::error!(error = chain(&error), "the data folder cannot be opened");
-                    Err(unavailable("the data folder cannot be opened"))
-                }
-                Err(_) => Err(unavailable("opening was cut off")),
-            }
+    pub(super) fn opened_by(open: impl Fn() -> Result<Embedded, OpenError> + Send + Sync + 'static) -> Self {
+        Self { open: Arc::new(open), opened: Mutex::new(None) }
+    }
+
+    async fn store(&self) -> Result<Arc<Embedded>, ReadError> {
+        let mut opened = self.opened.lock().await;
+        if let Some(store) = opened.as_ref().filter(|store| !store.is_lost()) {
+            return Ok(Arc::clone(store));
+        }
+        let (lost, open) = (opened.take(), Arc::clone(&self.open));
+        let again = move || {
+            // Lets go of the file first. Calls that still hold it make the opening fail as in use.
+            drop(lost);
+            open()
         };
-        self.opened.get_or_try_init(open).await
+        match tokio::task::spawn_blocking(again).await {
+            Ok(Ok(store)) => Ok(Arc::clone(opened.insert(Arc::new(store)))),
+            Ok(Err(error)) => {
+                tracing::error!(error = chain(&error), "the data folder cannot be opened");
+                Err(unavailable("the data folder cannot be opened"))
+            }
+            Err(_) => Err(unavailable("opening was cut off")),
+        }
     }
 }
 
