@@ -1,3 +1,5 @@
 //! The integration tests, one binary: it links once.
 
+mod azure_faults;
+mod conformance_azurite;
 mod conformance_embedded;
