@@ -1,4 +1,4 @@
-//! The integration tests, one binary: it links once.
+//! One test binary for everything that needs more than one module.
 
 mod azure_faults;
 mod conformance_azurite;

@@ -22,7 +22,11 @@ use walker::canonical_json;
 /// breaks the recognition of every retry: it would need another label.
 const LABEL: &[u8] = b"annals content 1\0";
 
-/// The digest of everything in `event` but `expectedversion`, which is a condition and no content.
+/// Attributes that say where and whether to store an event, not what happened.
+const NO_CONTENT: [&str; 3] = ["expectedversion", "tenantid", "maraintenantid"];
+
+/// The digest of everything in `event` but `expectedversion`, which is a condition and no content,
+/// and the tenant, which a path may say in its place: both ways of sending one event say the same.
 ///
 /// # Errors
 /// [`DecodeError`] when `data` nests too deeply, repeats a member name, or is not JSON after all.
@@ -46,7 +50,7 @@ pub fn digest(event: &CloudEvent) -> Result<[u8; 32], DecodeError> {
         event
             .extensions
             .iter()
-            .filter(|(name, _)| *name != "expectedversion")
+            .filter(|(name, _)| !NO_CONTENT.contains(&name.as_str()))
             .map(|(name, value)| (name.as_str(), value.to_text())),
     );
     attributes.sort_unstable_by(|a, b| a.0.cmp(b.0));

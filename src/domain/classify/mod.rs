@@ -62,7 +62,8 @@ pub fn classify(event: CloudEvent) -> Result<NewEvent, DecodeError> {
 
 impl From<&NewEvent> for CloudEvent {
     /// The event as it is served: every member back in its attribute. `maraintenantid` comes back
-    /// as `tenantid`; `expectedversion` was a condition and does not come back.
+    /// as `tenantid`, and what was assumed (the default category, an actor of kind `unknown`) comes
+    /// back in words; `expectedversion` was a condition and does not come back.
     fn from(event: &NewEvent) -> Self {
         let mut extensions = event.extensions.clone();
         let mut put = |name: &str, value: Option<&str>| {
@@ -76,10 +77,10 @@ impl From<&NewEvent> for CloudEvent {
         put("authtype", event.actor.as_ref().map(|actor| actor.kind.as_str()));
         put("authid", event.actor.as_ref().and_then(|actor| actor.id.as_deref()));
         put("traceparent", event.traceparent.as_deref());
-        if let Target::Stream(stream) = &event.target {
-            if !known::has_own_route(&event.event_type) {
-                put("category", Some(stream.category.as_str()));
-            }
+        if let Target::Stream(stream) = &event.target
+            && !known::has_own_route(&event.event_type)
+        {
+            put("category", Some(stream.category.as_str()));
         }
         Self {
             id: event.id.clone(),

@@ -38,10 +38,10 @@ impl CloudEvent {
         }
         let mut draft = Draft::default();
         for (name, value) in members.iter() {
-            if !matches!(name, "data" | "data_base64") {
-                if let Some(value) = attribute(name, value)? {
-                    draft.set(name, value)?;
-                }
+            if !matches!(name, "data" | "data_base64")
+                && let Some(value) = attribute(name, value)?
+            {
+                draft.set(name, value)?;
             }
         }
         let data = match (members.get("data"), members.get("data_base64")) {
