@@ -25,12 +25,12 @@ struct World {
 }
 
 async fn world() -> World {
-    let azurite = Azurite::shared().unwrap();
-    let proxy = FaultProxy::start(&azurite).await.unwrap();
-    let account = Account::open(&proxy.storage()).unwrap();
+    let azurite = Azurite::shared().expect("Azurite starts");
+    let proxy = FaultProxy::start(&azurite).await.expect("the proxy starts");
+    let account = Account::open(&proxy.storage()).expect("the account opens");
     let driver = account.tables();
-    let table = TableName::new(&format!("t{}", Uuid::new_v4().simple())).unwrap();
-    driver.create_table(&table).await.unwrap();
+    let table = TableName::new(&format!("t{}", Uuid::new_v4().simple())).expect("a table name");
+    driver.create_table(&table).await.expect("a table is made");
     World { driver, account, proxy, table, azurite }
 }
 
@@ -40,14 +40,14 @@ impl World {
     }
 
     async fn insert(&self, key: &str) -> Result<(), CommitError> {
-        let batch = Batch::new("p", vec![Op::Insert(Row::new(key))]).unwrap();
+        let batch = Batch::new("p", vec![Op::Insert(Row::new(key))]).expect("a batch");
         self.driver.commit(&self.table, &batch).await.map(drop)
     }
 
     /// Whether the row is there, asked of the service itself.
     async fn is_there(&self, key: &str) -> bool {
         self.proxy.heal();
-        self.driver.get(&self.table, "p", key).await.unwrap().is_some()
+        self.driver.get(&self.table, "p", key).await.expect("a row is read").is_some()
     }
 }
 

@@ -1,30 +1,13 @@
-//! The Azure driver keeps the promises of the port, on Azurite.
+//! The driver over storage accounts keeps the promises of the port, on Azurite.
 
-use std::{ops::Deref, sync::Arc};
+use std::sync::Arc;
 
-use annals::{
-    store::azure::{Account, AzureTables},
-    testing::azurite::Azurite,
-};
+use annals::store::azure::AzureTables;
 
-/// A driver, and the Azurite that must outlive it.
-struct OnAzurite {
-    driver: AzureTables,
-    _azurite: Arc<Azurite>,
-}
+use crate::support::azurite::Azurite;
 
-impl Deref for OnAzurite {
-    type Target = AzureTables;
-
-    fn deref(&self) -> &AzureTables {
-        &self.driver
-    }
-}
-
-async fn open() -> OnAzurite {
-    let azurite = Azurite::shared().expect("Azurite starts");
-    let driver = Account::open(&azurite.storage()).expect("the account opens").tables();
-    OnAzurite { driver, _azurite: azurite }
+async fn open() -> Arc<AzureTables> {
+    Arc::new(Azurite::shared().account().tables())
 }
 
 annals::table_conformance! { open }

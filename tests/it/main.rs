@@ -3,3 +3,4 @@
 mod azure_faults;
 mod conformance_azurite;
 mod conformance_embedded;
+mod support;
