@@ -15,3 +15,5 @@ pub mod links;
 pub mod queue;
 pub mod store;
 pub mod telemetry;
+#[cfg(feature = "test-util")]
+pub mod testing;

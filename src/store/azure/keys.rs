@@ -6,8 +6,12 @@ const MAX_KEY: usize = 512;
 /// Whether the service takes this as a key. The key layout of the store never makes another;
 /// what gets here all the same is not sent.
 pub(super) fn sendable(key: &str) -> bool {
-    key.encode_utf16().count() <= MAX_KEY
-        && !key.chars().any(|c| matches!(c, '/' | '\\' | '#' | '?') || c.is_control())
+    key.encode_utf16().count() <= MAX_KEY && bounds(key)
+}
+
+/// Whether a range may begin or end here: a bound may be longer than any key.
+pub(super) fn bounds(bound: &str) -> bool {
+    !bound.chars().any(|c| matches!(c, '/' | '\\' | '#' | '?') || c.is_control())
 }
 
 /// A key within the quotes of a URL or a filter: a quote is doubled, and so ends nothing.
@@ -80,6 +84,7 @@ mod tests {
         for key in ["a/b", "a\\b", "a#b", "a?b", "a\0", "a\n", "\u{7f}", "\u{85}", &"k".repeat(513)] {
             assert!(!sendable(key), "{key:?}");
         }
+        assert!(bounds(&"k".repeat(513)) && !bounds("a/b"), "a bound is no key");
     }
 
     #[test]

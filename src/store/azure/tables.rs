@@ -14,7 +14,7 @@ use futures::StreamExt;
 use super::{
     entity::{Entity, Stored},
     fault::Fault,
-    keys::{Start, quoted, sendable},
+    keys::{Start, bounds, quoted, sendable},
     outcome,
     skew::ClockSkew,
 };
@@ -116,7 +116,7 @@ impl Table for AzureTables {
         limit: usize,
     ) -> Result<Page, ReadError> {
         let start = Start::read(&range.from);
-        if !sendable(partition) || !sendable(start.key()) || !sendable(&range.to) {
+        if !sendable(partition) || !bounds(start.key()) || !bounds(&range.to) {
             return Err(illegal_key());
         }
         if range.from >= range.to || limit == 0 {

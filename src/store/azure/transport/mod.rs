@@ -1,7 +1,6 @@
 //! The guarded transport: what the SDK sends and receives passes through here and is put right.
 //!
-//! What it guards against (`docs/adr/0003-managed-identity.md` and the tests name the rest): a new
-//! connection for every request, no time-out, a failed transaction that looks like a success, an
+//! What it guards against: a new connection for every request, no time-out, a failed transaction that looks like a success, an
 //! error code that only a header carries, a reply without end. Nothing that a signature covers is
 //! changed: Shared Key signs method, `Content-Type`, `x-ms-date` and path for tables, and for
 //! queues, whose requests pass unchanged, all headers.

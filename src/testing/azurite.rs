@@ -1,0 +1,163 @@
+//! Azurite, pinned in `tests/azurite`, as a process of one's own.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError, Weak, mpsc},
+    time::Duration,
+};
+
+use crate::config::{self, AzureStorage, Storage};
+
+const ACCOUNT: &str = "devstoreaccount1";
+/// Azurite's published key.
+const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+/// Longest wait until it listens.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A running Azurite with nothing in it, on free ports, in memory.
+///
+/// It ends when this value is dropped, and also when this process is killed: it reads our end of its
+/// stdin. It slows down with the rows in a table, so keep tables below some 10,000 rows.
+#[derive(Debug)]
+pub struct Azurite {
+    child: Child,
+    tables: String,
+    queues: String,
+}
+
+impl Azurite {
+    /// Starts one; installs it first where that has not happened. Needs Node and, once, npm.
+    ///
+    /// # Errors
+    /// When it cannot be installed, or does not listen within a minute.
+    pub fn start() -> io::Result<Self> {
+        let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/azurite");
+        install(&home)?;
+        let mut child = Command::new("node")
+            .arg(home.join("run.js"))
+            .args(["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--silent"])
+            .args(["--blobPort", "0", "--queuePort", "0", "--tablePort", "0"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let lines = child.stdout.take().map(BufReader::new).ok_or(io::ErrorKind::BrokenPipe)?;
+        let (say, said) = mpsc::channel();
+        // It also takes what Azurite prints later: a full pipe would stop it.
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                let _ = say.send(line);
+            }
+        });
+        let mut azurite = Self { child, tables: String::new(), queues: String::new() };
+        while azurite.tables.is_empty() || azurite.queues.is_empty() {
+            let line = said.recv_timeout(START_TIMEOUT).map_err(|_| io::ErrorKind::TimedOut)?;
+            if let Some((service, url)) = line.split_once(" service is successfully listening at ") {
+                let endpoint = format!("{}/{ACCOUNT}", url.trim());
+                match service {
+                    "Azurite Table" => azurite.tables = endpoint,
+                    "Azurite Queue" => azurite.queues = endpoint,
+                    _ => {}
+                }
+            }
+        }
+        Ok(azurite)
+    }
+
+    /// The one that this process shares; it ends with its last user.
+    ///
+    /// # Errors
+    /// As [`Azurite::start`].
+    pub fn shared() -> io::Result<Arc<Self>> {
+        static SHARED: Mutex<Weak<Azurite>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(azurite) = shared.upgrade() {
+            return Ok(azurite);
+        }
+        let azurite = Arc::new(Self::start()?);
+        *shared = Arc::downgrade(&azurite);
+        Ok(azurite)
+    }
+
+    /// Table endpoint, with the account.
+    pub fn tables(&self) -> &str {
+        &self.tables
+    }
+
+    /// Queue endpoint, with the account.
+    pub fn queues(&self) -> &str {
+        &self.queues
+    }
+
+    /// For `AnnalsStorage`.
+    pub fn connection_string(&self) -> String {
+        connection_string(&self.tables, &self.queues)
+    }
+
+    /// Its account as settings.
+    pub fn storage(&self) -> AzureStorage {
+        storage(&self.connection_string())
+    }
+}
+
+impl Drop for Azurite {
+    fn drop(&mut self) {
+        // It may have ended on its own.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A connection string of Azurite's account at these endpoints.
+pub fn connection_string(tables: &str, queues: &str) -> String {
+    format!("AccountName={ACCOUNT};AccountKey={KEY};TableEndpoint={tables};QueueEndpoint={queues}")
+}
+
+/// The account of a connection string.
+///
+/// # Panics
+/// When it is not one.
+pub fn storage(connection: &str) -> AzureStorage {
+    match config::storage(&|name| (name == "AnnalsStorage").then(|| connection.to_owned())) {
+        Ok(Storage::Azure(storage)) => storage,
+        other => panic!("not a connection string: {other:?}"),
+    }
+}
+
+/// Installs what the lock file pins, unless it is there. Two processes may do so at once: each works
+/// in a folder of its own, and the first to finish moves its result into place.
+fn install(home: &Path) -> io::Result<()> {
+    if installed(home) {
+        return Ok(());
+    }
+    let work: PathBuf = home.join("node_modules.tmp").join(std::process::id().to_string());
+    fs::create_dir_all(&work)?;
+    for file in ["package.json", "package-lock.json", ".npmrc"] {
+        fs::copy(home.join(file), work.join(file))?;
+    }
+    let output = Command::new("npm").args(["ci", "--ignore-scripts"]).current_dir(&work).output()?;
+    if !output.status.success() {
+        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
+    }
+    let place = home.join("node_modules");
+    if !installed(home) && place.exists() {
+        // Another version: out of the way, and gone with the rest of the work.
+        fs::rename(&place, work.join("old"))
+            .or_else(|error| if installed(home) { Ok(()) } else { Err(error) })?;
+    }
+    let moved = fs::rename(work.join("node_modules"), &place);
+    let _ = fs::remove_dir_all(&work);
+    if installed(home) { Ok(()) } else { moved }
+}
+
+/// Whether the pinned version is in place.
+fn installed(home: &Path) -> bool {
+    let read = |path: &str| -> Option<serde_json::Value> {
+        serde_json::from_slice(&fs::read(home.join(path)).ok()?).ok()
+    };
+    let wanted = read("package.json").map(|package| package["dependencies"]["azurite"].clone());
+    let there = read("node_modules/azurite/package.json").map(|package| package["version"].clone());
+    wanted.is_some() && wanted == there
+}
