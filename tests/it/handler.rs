@@ -120,7 +120,7 @@ async fn load(mut handler: Handler, messages: usize, streams: usize, kills: usiz
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_with_repeats_and_restarts_is_stored_once_and_published() {
     let (_folder, handler) = embedded().await;
-    load(handler, 2_000, 100, 2, 1).await;
+    load(handler, 10_000, 500, 4, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,7 +128,7 @@ async fn a_load_with_repeats_is_stored_once_and_published_on_azurite() {
     let azurite = Azurite::start();
     let handler = Handler::start(&[("AnnalsStorage", &azurite.connection_string)]).await;
     handler.register("acme").await;
-    load(handler, 1_000, 50, 1, 2).await;
+    load(handler, 3_000, 100, 2, 2).await;
 }
 
 /// SIGKILL in the middle of deliveries, twenty times, at random moments.

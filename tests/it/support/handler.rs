@@ -129,10 +129,10 @@ fn spawn(port: u16, settings: &[(String, String)]) -> Child {
         .env("PATH", std::env::var("PATH").unwrap_or_default())
         .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())
         .env("ANNALS_PUBLIC_URL", "https://annals.example")
-        .env("ANNALS_LOG", "debug")
+        .env("ANNALS_LOG", "warn")
         .envs(settings.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
-        .stdout(Stdio::inherit());
+        .stdout(Stdio::null());
     command.spawn().expect("the handler starts")
 }
 

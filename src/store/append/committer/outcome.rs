@@ -18,6 +18,9 @@ use crate::store::{
     table::{CommitError, Op},
 };
 
+/// Conflicts in a row that may each teach us something before we pause all the same.
+const LESSONS: u32 = 8;
+
 impl Worker {
     pub(super) async fn commit(
         &mut self,
@@ -145,14 +148,19 @@ impl Worker {
             self.strikes = 0;
         }
         let key = |index: Option<usize>| index.and_then(|i| write.batch.ops().get(i)).map(Op::key);
-        match error {
+        let learned = match error {
             CommitError::Exists { index } => self.correct(key(*index), &mut placed),
-            CommitError::Missing { index } => self.gone.extend(key(*index).map(str::to_owned)),
+            CommitError::Missing { index } => {
+                let new = key(*index).filter(|key| !self.gone.iter().any(|gone| gone == key));
+                self.gone.extend(new.map(str::to_owned));
+                new.is_some()
+            }
             CommitError::Unknown { .. } if self.strikes >= 2 => return self.doubt(placed, rest),
-            _ => {}
-        }
+            _ => false,
+        };
         let group = rejoin(placed, rest);
-        if self.strikes >= 2 {
+        // A conflict that taught us something is no fault: repeated deliveries meet one every time.
+        if self.strikes >= if learned { LESSONS } else { 2 } {
             self.pause(None, &group).await;
         }
         Next::Again(group)
@@ -171,8 +179,10 @@ impl Worker {
         group.pop().map_or(Next::Again(Vec::new()), |suspect| Next::Aside(until, suspect, rest))
     }
 
-    /// A row exists that the plan took for new: the key tells which belief was false.
-    fn correct(&mut self, key: Option<&str>, placed: &mut Placed) {
+    /// A row exists that the plan took for new: the key tells which belief was false. False when
+    /// that belief had been corrected before.
+    fn correct(&mut self, key: Option<&str>, placed: &mut Placed) -> bool {
+        let mut learned = false;
         let (identity, stream) = match key.and_then(|key| key.split('|').next()) {
             Some("i") => (true, false),
             Some("e" | "s") => (false, true),
@@ -180,13 +190,14 @@ impl Worker {
         };
         for (pending, _) in placed.iter_mut() {
             if identity {
-                pending.look_up = true;
+                learned |= !std::mem::replace(&mut pending.look_up, true);
             }
             if stream {
-                pending.certain = true;
+                learned |= !std::mem::replace(&mut pending.certain, true);
                 pending.append.events.iter().for_each(|candidate| self.state.evict(&candidate.stream));
             }
         }
+        learned
     }
 }
 

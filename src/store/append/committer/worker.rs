@@ -136,6 +136,11 @@ impl Worker {
             Err(StateError::Planning(error)) => return unplannable(&error, group),
             Err(error) => return self.wait_for(&error, group).await,
         };
+        // Recognising a repeated delivery is progress: its conflict was no fault.
+        if plan.verdicts.iter().any(|verdict| matches!(verdict, Verdict::Known(_))) {
+            self.strikes = 0;
+            self.failures = 0;
+        }
         let Sorted { placed, mut rest, refused, unproven } = self.sort(plan.verdicts, group);
         let confirmed = match self.confirm(&refused, &known).await {
             Ok(confirmed) => confirmed,

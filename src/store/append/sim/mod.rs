@@ -62,7 +62,7 @@ fn draw(seed: u64) -> Plan {
 /// Fair weather in which storage chokes on some appends: nobody else may notice.
 fn draw_choking(seed: u64) -> Plan {
     let mut plan = draw(seed);
-    let server_error = seed % 4 != 0;
+    let server_error = !seed.is_multiple_of(4);
     plan.weather = Weather {
         latency: (2, 12),
         poison: Some(if server_error { Poison::ServerError } else { Poison::Refused }),
