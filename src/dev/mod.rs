@@ -125,7 +125,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 /// Takes the data folder for this process; the lock ends with it, however it ends.
 fn claim(folder: &Path) -> anyhow::Result<File> {
     let name = folder.display();
-    std::fs::create_dir_all(folder).with_context(|| format!("the folder {name} cannot be made"))?;
+    let mut builder = std::fs::DirBuilder::new();
+    // For its owner alone, as the store itself makes it.
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    let made = builder.recursive(true).create(folder);
+    made.with_context(|| format!("the folder {name} cannot be made"))?;
     let lock = File::create(folder.join("dev.lock"));
     let lock = lock.with_context(|| format!("the folder {name} cannot be written to"))?;
     match lock.try_lock() {
