@@ -161,7 +161,9 @@ impl Definitions {
         }
         let forwarded = host.custom_handler.enable_forwarding_http_request;
         if !forwarded && functions.iter().any(|function| matches!(function.trigger, Trigger::Http)) {
-            bail!("host.json must set customHandler.enableForwardingHttpRequest: HTTP is served in no other way");
+            bail!(
+                "host.json must set customHandler.enableForwardingHttpRequest: HTTP is served in no other way"
+            );
         }
         let timeout = host.function_timeout.as_deref().map_or(Ok(Some(DEFAULT_TIMEOUT)), function_timeout)?;
         Ok(Self {
@@ -236,7 +238,9 @@ fn span(text: &str) -> Option<Duration> {
 fn function_timeout(text: &str) -> anyhow::Result<Option<Duration>> {
     match text {
         "-1" => Ok(None),
-        text => span(text).map(Some).context("host.json: functionTimeout is written hh:mm:ss, or -1 for none"),
+        text => {
+            span(text).map(Some).context("host.json: functionTimeout is written hh:mm:ss, or -1 for none")
+        }
     }
 }
 

@@ -132,10 +132,7 @@ async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
     );
     let mut headers = HeaderMap::new();
     for (name, value) in &parts.headers {
-        if !matches!(
-            *name,
-            header::CONTENT_LENGTH | header::CONNECTION | header::CONTENT_ENCODING
-        ) {
+        if !matches!(*name, header::CONTENT_LENGTH | header::CONNECTION | header::CONTENT_ENCODING) {
             headers.append(name, value.clone());
         }
     }

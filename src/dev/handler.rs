@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use futures::FutureExt;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, ChildStdin, Command},
@@ -32,6 +33,7 @@ pub(super) struct Handler {
     pub(super) settings: BTreeMap<String, String>,
     ready: watch::Sender<bool>,
     condemned: Notify,
+    suspected: Notify,
 }
 
 /// A process that runs. It ends with this value; it sees the end of its stdin even when we are
@@ -51,7 +53,8 @@ impl Handler {
         settings: BTreeMap<String, String>,
     ) -> Self {
         let (ready, _) = watch::channel(false);
-        Self { program, arguments, root, port, settings, ready, condemned: Notify::new() }
+        let (condemned, suspected) = Default::default();
+        Self { program, arguments, root, port, settings, ready, condemned, suspected }
     }
 
     /// Where it answers.
@@ -70,6 +73,13 @@ impl Handler {
     pub(super) fn condemn(&self) {
         self.ready.send_replace(false);
         self.condemned.notify_one();
+    }
+
+    /// A connection broke: nothing is sent until the handler has answered a ping, since one that is
+    /// on its way out may still take connections, and messages with them.
+    pub(super) fn suspect(&self) {
+        self.ready.send_replace(false);
+        self.suspected.notify_one();
     }
 
     fn spawn(&self) -> anyhow::Result<Running> {
@@ -98,13 +108,21 @@ impl Handler {
         Ok(Running { child, _stdin: stdin })
     }
 
-    /// Starts the process and waits until it answers `GET /`.
+    /// Starts the process and waits until it answers.
     async fn begin(&self) -> anyhow::Result<Running> {
         let mut running = self.spawn()?;
+        self.answers(&mut running.child).await?;
+        // Meant for the process before this one.
+        let _ = self.condemned.notified().now_or_never();
+        Ok(running)
+    }
+
+    /// Waits until the process answers `GET /`.
+    async fn answers(&self, child: &mut Child) -> anyhow::Result<()> {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).no_proxy().build()?;
         let started = Instant::now();
         while client.get(self.url()).send().await.is_err() {
-            if let Some(status) = running.child.try_wait()? {
+            if let Some(status) = child.try_wait()? {
                 bail!("the handler ended before it answered ({status}): its last lines say why");
             }
             if started.elapsed() > START {
@@ -113,7 +131,7 @@ impl Handler {
             sleep(Duration::from_millis(25)).await;
         }
         self.ready.send_replace(true);
-        Ok(running)
+        Ok(())
     }
 
     /// Starts the handler, waits until it answers, and keeps it running from then on.
@@ -148,13 +166,21 @@ impl Handler {
 
     /// Waits for the end of the process, or brings it about; gives what there is to say.
     async fn end(&self, child: &mut Child) -> String {
-        let status = tokio::select! {
-            status = child.wait() => status,
-            () = self.condemned.notified() => {
-                return match child.kill().await {
-                    Ok(()) => "killed after functionTimeout".to_owned(),
-                    Err(error) => error.to_string(),
-                };
+        let status = loop {
+            tokio::select! {
+                status = child.wait() => break status,
+                () = self.condemned.notified() => {
+                    return match child.kill().await {
+                        Ok(()) => "killed after functionTimeout".to_owned(),
+                        Err(error) => error.to_string(),
+                    };
+                }
+                () = self.suspected.notified() => {
+                    if self.answers(child).await.is_err() {
+                        // It has ended already, or answers nobody any more.
+                        let _ = child.start_kill();
+                    }
+                }
             }
         };
         match status {

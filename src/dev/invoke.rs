@@ -61,14 +61,21 @@ impl Invoker {
         &self,
         request: impl Fn(&reqwest::Client) -> reqwest::RequestBuilder,
     ) -> reqwest::Result<reqwest::Response> {
-        for _ in 0..REFUSALS.0 {
+        let mut refusals = 0;
+        loop {
             self.handler.ready().await;
             match request(&self.client).send().await {
-                Err(error) if error.is_connect() => tokio::time::sleep(REFUSALS.1).await,
+                Err(error) if error.is_connect() && refusals < REFUSALS.0 => {
+                    refusals += 1;
+                    tokio::time::sleep(REFUSALS.1).await;
+                }
+                Err(error) => {
+                    self.handler.suspect();
+                    return Err(error);
+                }
                 sent => return sent,
             }
         }
-        request(&self.client).send().await
     }
 
     /// Invokes a function; gives the number of events that it published.
@@ -103,7 +110,10 @@ impl Invoker {
         let status = response.status().as_u16();
         let content_type =
             response.headers().get("content-type").and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let answer = response.bytes().await.map_err(InvocationError::Connection)?;
+        let answer = response.bytes().await.map_err(|error| {
+            self.handler.suspect();
+            InvocationError::Connection(error)
+        })?;
         let events =
             output::accept(status, content_type.as_deref(), &answer, function.event_grid.as_deref())?;
         let count = events.len();

@@ -152,7 +152,8 @@ fn the_domain_is_pure() {
 #[test]
 fn the_clock_is_asked_in_one_place() {
     for (file, text) in sources("src") {
-        let asks = ["SystemTime::now", "now_utc(", "now_local("].iter().any(|call| code(&text).contains(call));
+        let asks =
+            ["SystemTime::now", "now_utc(", "now_local("].iter().any(|call| code(&text).contains(call));
         // The Azure driver compares with other people's clocks: a token's end, a reply's `Date`.
         let may = file == "src/domain/timestamp.rs" || file.starts_with("src/store/azure/");
         assert!(may || !asks, "{file} asks the clock itself");
@@ -200,7 +201,10 @@ fn files_stay_small() {
     for (file, text) in sources("src").into_iter().chain(sources("tests/it")) {
         let lines = text.lines().count();
         let long = LONG.contains(&file.as_str());
-        assert!(long || lines <= MAX_LINES, "{file} has {lines} lines: split it by what it is responsible for");
+        assert!(
+            long || lines <= MAX_LINES,
+            "{file} has {lines} lines: split it by what it is responsible for"
+        );
     }
 }
 

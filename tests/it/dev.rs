@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
-    dev::{Dev, command, json as read, runs, signal, until},
+    dev::{Dev, command, json as read, runs, until},
     handler::instance_event,
 };
 
@@ -49,7 +49,8 @@ async fn register(dev: &Dev, tenant: &str) {
 
 fn message(n: usize) -> String {
     let data = json!({ "newStatus": "waiting" });
-    instance_event("acme", &format!("e-{n}"), &format!("i-{}", n % 7), "transition-completed", data).to_string()
+    instance_event("acme", &format!("e-{n}"), &format!("i-{}", n % 7), "transition-completed", data)
+        .to_string()
 }
 
 /// How many events the seven instances of [`message`] have.
@@ -99,7 +100,7 @@ async fn a_handler_killed_with_messages_in_flight_loses_none_and_doubles_none() 
     for n in 0..300 {
         dev.put("annals-ingest", &message(n)).await;
         if n % 100 == 50 {
-            signal("KILL", dev.handler().await);
+            dev.kill_handler().await;
         }
     }
     dev.drained("annals-ingest").await;
@@ -161,7 +162,9 @@ async fn no_web_page_reaches_it() {
             let answer = dev.client.get(dev.url(path)).header(name, value).send().await.unwrap();
             assert_eq!(answer.status(), 403, "{path} {name}: {value}");
         }
-        for (name, value) in [("origin", own.as_str()), ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "none")] {
+        for (name, value) in
+            [("origin", own.as_str()), ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "none")]
+        {
             let answer = dev.client.get(dev.url(path)).header(name, value).send().await.unwrap();
             assert_eq!(answer.status(), 200, "{path} {name}: {value}");
         }
@@ -210,7 +213,8 @@ async fn http_is_forwarded_as_the_host_does() {
     let body = json!({ "Data": { "msg": message(1) } }).to_string();
     for path in ["/api/%C3%A9/%252e%252e/%252e%252e/ingest", "/api/../ingest", "/ingest"] {
         let host = format!("localhost:{port}");
-        let request = crate::support::raw::post(&host, path, body.as_bytes(), crate::support::raw::Framing::Length);
+        let request =
+            crate::support::raw::post(&host, path, body.as_bytes(), crate::support::raw::Framing::Length);
         assert_eq!(crate::support::raw::exchange(port, &request).await.status, 404, "{path}");
     }
     assert!(dev.said().contains("host.forged-invocation"), "{}", dev.said());

@@ -136,7 +136,10 @@ fn host_json_outlasts_an_outage_of_hours_and_takes_messages_as_they_are() {
     let host = json_file(&root().join("host.json"));
     assert_eq!(host["version"], "2.0");
     let queues = &host["extensions"]["queues"];
-    assert_eq!(queues["messageEncoding"], "none", "`base64` would move plain JSON to the poison queue, unseen");
+    assert_eq!(
+        queues["messageEncoding"], "none",
+        "`base64` would move plain JSON to the poison queue, unseen"
+    );
     let seconds = |span: &Value| {
         let parts = span.as_str().unwrap().split(':').map(|part| part.parse::<u64>().unwrap());
         parts.fold(0, |sum, part| sum * 60 + part)

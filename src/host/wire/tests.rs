@@ -20,7 +20,12 @@ const CAPTURED: [(&str, &str, &str, u32); 10] = [
         "5e7c0d4e-0000-0000-0000-000000000007",
         3,
     ),
-    ("queue-binary-base64-of-json", r#"{"orderId":"A-1","qty":2}"#, "5e7c0d4e-0000-0000-0000-000000000008", 1),
+    (
+        "queue-binary-base64-of-json",
+        r#"{"orderId":"A-1","qty":2}"#,
+        "5e7c0d4e-0000-0000-0000-000000000008",
+        1,
+    ),
     ("queue-binary-never-expires", "{}", "5e7c0d4e-0000-0000-0000-000000000009", 480),
 ];
 

@@ -80,9 +80,18 @@ impl Dev {
         let parent = self.child.id().to_string();
         until("a handler runs", || {
             let found = Command::new("pgrep").args(["-P", &parent]).output().unwrap().stdout;
-            String::from_utf8(found).unwrap().lines().next().and_then(|pid| pid.parse().ok())
+            let found = String::from_utf8(found).unwrap();
+            // One that was killed may still be listed.
+            found.lines().filter_map(|pid| pid.parse().ok()).find(|pid| runs(*pid))
         })
         .await
+    }
+
+    /// SIGKILL for the handler that runs; a new one may run when this returns.
+    pub(crate) async fn kill_handler(&self) {
+        let handler = self.handler().await;
+        signal("KILL", handler);
+        until("the handler is gone", || (!runs(handler)).then_some(())).await;
     }
 
     pub(crate) fn kill(&mut self) {
@@ -113,9 +122,9 @@ pub(crate) fn command(app: &Path, data: &Path, port: u16, more: &[&str]) -> Comm
     command
 }
 
-pub(crate) fn signal(name: &str, pid: u32) {
-    let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
-    assert!(sent.success(), "process {pid} is gone already");
+/// Sends a signal to a process, if it is still there.
+fn signal(name: &str, pid: u32) {
+    Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).output().unwrap();
 }
 
 /// Whether a process still runs; one that only waits to be reaped does not.
