@@ -12,7 +12,10 @@ use tokio::time::Instant;
 
 use crate::{
     access::Caller,
-    domain::{ids::TenantId, timestamp::Timestamp},
+    domain::{
+        ids::TenantId,
+        timestamp::{Clock, SystemClock, Timestamp},
+    },
     store::{
         Store, StoreError,
         registry::{ACCESS_SOURCE, Author, own_event},
@@ -65,7 +68,7 @@ impl Ledger {
             Note::Denied(reason) => (Kind::Denied(reason), None),
             Note::Read(path) => (Kind::Read { caller: name.clone().unwrap_or_default() }, Some(path)),
         };
-        let now = Timestamp::from(time::OffsetDateTime::now_utc()).to_micros();
+        let now = SystemClock.now().to_micros();
         let mut open = self.lock();
         if open.len() >= MAX && !open.contains_key(&(tenant.clone(), kind.clone())) {
             tracing::warn!(evt = "http.ledger-full", "an attempt is not audited");
