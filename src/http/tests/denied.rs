@@ -50,7 +50,7 @@ async fn reads_are_audited_where_a_tenant_asks_for_it() {
             read.iter().filter(|event| event["data"]["caller"] == "entra:directory:r").collect();
         assert_eq!(of_reader.len(), events, "{setting}: {read:?}");
         if let Some(event) = of_reader.first() {
-            let want = (&json!(3), &json!(["/api/tenants/acme/streams"]));
+            let want = (&json!(3), &json!(["/tenants/acme/streams"]));
             assert_eq!((&event["data"]["count"], &event["data"]["paths"]), want);
         }
     }
