@@ -14,3 +14,4 @@ mod handler;
 mod host_contract;
 mod support;
 mod tenancy;
+mod tokens;
