@@ -113,7 +113,7 @@ async fn pass(
         gate.note(named.as_ref(), Note::Denied("not-a-delegate"), Some(&caller));
     }
     if let Some(tenant) = tenant.filter(|tenant| response.status().is_success() && gate.audits(tenant)) {
-        gate.app.gatekeeper.ledger.note(&tenant.id, Note::Read(path), Some(&caller), gate.path);
+        gate.note(Some(&tenant.id), Note::Read(path), Some(&caller));
     }
     Ok(response)
 }
@@ -210,7 +210,8 @@ impl Gate {
 
     fn note(&self, tenant: Option<&TenantId>, note: Note, caller: Option<&Caller>) {
         if let Some(tenant) = tenant {
-            self.app.gatekeeper.ledger.note(tenant, note, caller, self.path);
+            let now = self.app.store.clock().now().to_micros();
+            self.app.gatekeeper.ledger.note(tenant, note, caller, self.path, now);
         }
     }
 }

@@ -74,3 +74,6 @@ async fn logged(request: Request, next: Next) -> Response {
     tracing::info!(evt = "request", %method, path, status = response.status().as_u16(), duration_ms);
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,13 +13,12 @@ use sha2::{Digest, Sha256};
 const MAX_LINES: usize = 320;
 
 /// Files that grew past it before this test was. They may only leave this list.
-const LONG: [&str; 8] = [
+const LONG: [&str; 7] = [
     "src/store/append/committer/worker.rs",
     "src/store/append/plan.rs",
     "src/store/embedded/writer.rs",
     "src/store/history.rs",
     "src/store/mod.rs",
-    "src/store/registry/mod.rs",
     "src/store/table.rs",
     "tests/it/handler.rs",
 ];

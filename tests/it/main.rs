@@ -13,3 +13,5 @@ mod function_definitions;
 mod handler;
 mod host_contract;
 mod support;
+mod tenancy;
+mod tokens;

@@ -15,6 +15,7 @@
 
 mod names;
 mod shapes;
+mod strings;
 mod walker;
 
 use std::borrow::Cow;
