@@ -10,6 +10,7 @@
 pub mod canonical;
 pub mod classify;
 pub mod cloud_event;
+pub mod command;
 pub mod essentials;
 pub mod event;
 pub mod ids;

@@ -47,6 +47,13 @@ impl Timestamp {
         Duration::try_from(self.0 - earlier.0).unwrap_or(Duration::ZERO)
     }
 
+    /// The point in time this much later.
+    pub fn after(self, duration: Duration) -> Self {
+        Self::from_unix_nanos(
+            self.unix_nanos().saturating_add(i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)),
+        )
+    }
+
     /// This moment cut to whole microseconds: the resolution in which we record.
     pub fn to_micros(self) -> Self {
         Self::from_unix_nanos(self.unix_nanos().div_euclid(1_000) * 1_000)
