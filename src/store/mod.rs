@@ -16,6 +16,7 @@ pub mod azure;
 pub mod dead_letters;
 pub mod debts;
 pub mod digest;
+pub mod due;
 pub mod embedded;
 pub mod history;
 pub mod keys;
@@ -39,6 +40,7 @@ use self::{
     dead_letters::DeadLetters,
     debts::Debts,
     digest::Salt,
+    due::Dues,
     history::History,
     registry::{Registry, Tenant},
     rows::Fingerprint,
@@ -162,6 +164,11 @@ impl Store {
     /// The feed debt of a tenant.
     pub fn debts(&self, tenant: &Arc<Tenant>) -> Debts {
         Debts::of(Arc::clone(&self.table), Arc::clone(tenant))
+    }
+
+    /// What falls due in a tenant.
+    pub fn dues(&self, tenant: &Arc<Tenant>) -> Dues {
+        Dues::of(Arc::clone(&self.table), Arc::clone(tenant))
     }
 
     /// Stores events in one commit or not at all; answers in their order, by `deadline`.
