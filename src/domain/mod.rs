@@ -14,7 +14,7 @@ pub mod command;
 pub mod essentials;
 pub mod event;
 pub mod ids;
-mod json;
+pub(crate) mod json;
 pub mod known;
 pub mod marain;
 pub mod message;

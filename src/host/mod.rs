@@ -4,6 +4,7 @@
 //! invocation. Function routes therefore take a request only when its `Host` is our own loopback
 //! address, which a forwarded request, keeping the public one, never has.
 
+mod commands;
 mod dead;
 mod functions;
 mod ingest;
@@ -24,6 +25,7 @@ use axum::{
 
 use crate::{
     feed::handover::Handover,
+    journal::Journal,
     links::PublicUrl,
     queue::{QueueName, Queues},
     store::Store,
@@ -34,6 +36,8 @@ use crate::{
 pub struct App {
     /// The store.
     pub store: Arc<Store>,
+    /// Commands and what becomes of them.
+    pub journal: Journal,
     /// Hands commits over to the publish queue.
     pub handover: Handover,
     /// Puts messages back.

@@ -13,6 +13,7 @@ use crate::{
     config::{Settings, Storage},
     domain::timestamp::SystemClock,
     feed::handover::Handover,
+    journal::Journal,
     queue::{
         Queues,
         dev::{DevQueues, NoQueues},
@@ -83,6 +84,7 @@ pub fn app(settings: &Settings) -> Result<App, ServeError> {
         Store::new(table, Arc::new(SystemClock), debtors)
     });
     Ok(App {
+        journal: Journal::new(Arc::clone(&store)),
         store,
         handover,
         queues,

@@ -11,7 +11,7 @@ use axum::{
 };
 
 use super::{extract, problem::Problem, routes::Need};
-use crate::{access::Caller, host::App};
+use crate::{access::Caller, domain::ids::TenantId, host::App};
 
 #[derive(Clone)]
 struct Gate {
@@ -32,9 +32,10 @@ async fn pass(
     let caller = Caller::local();
     let allowed = match gate.need {
         Need::Operator => caller.is_operator(),
-        Need::Tenant(role) => {
-            let named = params.iter().find(|(name, _)| *name == "tenant").map_or("", |(_, value)| value);
-            caller.has(&extract::tenant_id(named)?, role)
+        Need::Tenant(role) => caller.has(&named(&params)?, role),
+        Need::Either(one, other) => {
+            let tenant = named(&params)?;
+            caller.has(&tenant, one) || caller.has(&tenant, other)
         }
     };
     if !allowed {
@@ -42,6 +43,12 @@ async fn pass(
     }
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
+}
+
+/// The tenant that the path names.
+fn named(params: &RawPathParams) -> Result<TenantId, Problem> {
+    let named = params.iter().find(|(name, _)| *name == "tenant").map_or("", |(_, value)| value);
+    extract::tenant_id(named)
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {

@@ -1,0 +1,461 @@
+//! What somebody wants of a command, from whichever door, read once.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use super::{
+    identity::person,
+    secrets::{self, Revealed},
+};
+use crate::{
+    domain::{
+        command::{Fact, Ignored, Operation, Outcome, Policy, Verdict},
+        event::{Actor, Attribute, Data},
+        ids::{CausationId, CorrelationId, Identity, Invalid, StreamId},
+        json::Members,
+        timestamp::Timestamp,
+    },
+    store::registry::Tenant,
+};
+
+/// Longest time limit, lease or wait for approval that can be asked for, in seconds.
+const LONGEST: f64 = 400.0 * 86_400.0;
+/// Longest comment and error reason, in bytes.
+const MAX_TEXT: usize = 8 * 1024;
+
+/// Where an operation comes from, and what it says of itself.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The command.
+    pub command: StreamId,
+    /// The identity of the operation's event.
+    pub identity: Identity,
+    /// What the sender said, as a digest.
+    pub content: [u8; 32],
+    /// Who acts.
+    pub actor: Option<Actor>,
+    /// When it happened, if the sender says.
+    pub time: Option<Timestamp>,
+    /// Correlation id.
+    pub correlation: Option<CorrelationId>,
+    /// Causation id.
+    pub causation: Option<CausationId>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    /// Other attributes of the event.
+    pub extensions: BTreeMap<String, Attribute>,
+}
+
+/// An operation that can be decided and put on record.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The command.
+    pub command: StreamId,
+    /// What the state machine is asked.
+    pub operation: Operation,
+    /// The identity of its event.
+    pub identity: Identity,
+    pub(super) content: [u8; 32],
+    pub(super) actor: Option<Actor>,
+    pub(super) time: Option<Timestamp>,
+    pub(super) correlation: Option<CorrelationId>,
+    pub(super) causation: Option<CausationId>,
+    pub(super) traceparent: Option<String>,
+    pub(super) extensions: BTreeMap<String, Attribute>,
+    /// The type of the command, where the operation says it.
+    pub(super) kind: Option<String>,
+    payload: Payload,
+}
+
+/// What is kept of an operation beside its fact: everything that may hold people or secrets.
+#[derive(Debug, Clone)]
+enum Payload {
+    None,
+    Dispatch(Box<DispatchBody>),
+    Outcome(Box<OutcomeBody>),
+    Given(GivenBody),
+    Claim,
+    Withdraw(WithdrawBody),
+}
+
+/// Reads a body that may hold these members and no others.
+///
+/// # Errors
+/// [`Invalid`], which names the place but never repeats what stands there.
+pub(crate) fn parse<T: DeserializeOwned>(text: &str, allowed: &[&[&str]]) -> Result<T, Invalid> {
+    let members = Members::parse("body", text).map_err(|error| error.invalid)?;
+    let foreign = members.iter().find(|(name, _)| !allowed.iter().any(|names| names.contains(name)));
+    if foreign.is_some() {
+        let names = allowed.concat().join("`, `");
+        return Err(Invalid::new("body", format!("must hold no other members than `{names}`")));
+    }
+    serde_json::from_str(text).map_err(|error| {
+        let rule = format!(
+            "has a member of the wrong kind, or lacks one: see line {}, column {}",
+            error.line(),
+            error.column()
+        );
+        Invalid::new("body", rule)
+    })
+}
+
+/// What a command is, and what must happen before it runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DispatchBody {
+    /// The type of the command.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<RawValue>>,
+    /// Anything else worth keeping.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Box<RawValue>>,
+    /// How long the work may take, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit: Option<f64>,
+    /// Who must agree first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalBody>,
+}
+
+/// Who must agree before a command runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApprovalBody {
+    /// How many.
+    pub required: usize,
+    /// The ids of those who may; none: anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvers: Option<Vec<Approver>>,
+    /// Until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Whether the requester may.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_requester: bool,
+}
+
+/// Somebody who may decide: an id, or an actor.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Approver {
+    /// By id.
+    Id(String),
+    /// As an actor; its id counts.
+    Actor(Actor),
+}
+
+/// How the work ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutcomeBody {
+    /// How.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Outcome>,
+    /// What came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Box<RawValue>>,
+    /// The error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Box<RawValue>>,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_reason: Option<Box<RawValue>>,
+    /// How long it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_micros: Option<u64>,
+    /// Ids of the events that it made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
+    /// The fence of the claim under which it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<u64>,
+    /// Pointers into `result` to what is shown to the caller once and never kept.
+    #[serde(default, skip_serializing)]
+    pub secret_once: Vec<String>,
+    /// The fingerprints of those.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub once_revealed: Vec<Revealed>,
+}
+
+/// What an approver says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GivenBody {
+    /// Yes or no.
+    pub decision: Verdict,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// Who wants to run a command, and how long it takes.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct ClaimBody {
+    /// Seconds.
+    #[serde(default)]
+    pub lease: Option<f64>,
+}
+
+/// Who needs more time.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RenewBody {
+    /// The fence of the claim.
+    pub fence: u64,
+    /// Seconds from now.
+    #[serde(default)]
+    pub lease: Option<f64>,
+}
+
+/// Why a command is taken back.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct WithdrawBody {
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// The members of each body.
+pub(crate) mod members {
+    pub(crate) const DISPATCH: &[&str] = &["type", "data", "metadata", "timeLimit", "approval"];
+    pub(crate) const OUTCOME: &[&str] =
+        &["status", "result", "error", "errorReason", "durationMicros", "events", "fence", "secretOnce"];
+    /// Of a message that we put on the queue ourselves.
+    pub(crate) const SEALED_OUTCOME: &[&str] = &["onceRevealed"];
+    pub(crate) const GIVEN: &[&str] = &["decision", "comment"];
+    pub(crate) const CLAIM: &[&str] = &["lease"];
+    pub(crate) const RENEW: &[&str] = &["fence", "lease"];
+    pub(crate) const WITHDRAW: &[&str] = &["comment"];
+}
+
+impl DispatchBody {
+    /// To have the command on record.
+    ///
+    /// # Errors
+    /// [`Invalid`] when it has no type, or its policy can never be met.
+    pub fn order(self, tenant: &Tenant, context: Context) -> Result<Order, Invalid> {
+        if self.kind.is_empty() || self.kind.len() > 512 || self.kind.chars().any(char::is_control) {
+            return Err(Invalid::new("type", "must be 1 to 512 bytes without control characters"));
+        }
+        let limit = seconds("timeLimit", self.time_limit)?;
+        let requester = context.actor.as_ref().and_then(|actor| person(tenant, actor));
+        let approval = match &self.approval {
+            None => None,
+            Some(_) if requester.is_none() => {
+                let rule = "must name who asks: whoever asks for a command may not approve it";
+                return Err(Invalid::new("actor.id", rule));
+            }
+            Some(body) => {
+                let listed = body.approvers.as_ref().map(|all| people(tenant, all)).transpose()?;
+                let policy = Policy::new(body.required, listed, body.allow_requester, requester.as_ref())?;
+                Some((policy, body.expires_at.map(Timestamp::to_micros)))
+            }
+        };
+        let kind = Some(self.kind.clone());
+        let operation = Operation::Dispatch { requester, limit, approval };
+        Ok(Order { kind, ..Order::new(context, operation, Payload::Dispatch(Box::new(self))) })
+    }
+}
+
+fn people(
+    tenant: &Tenant,
+    approvers: &[Approver],
+) -> Result<std::collections::BTreeSet<crate::domain::command::Person>, Invalid> {
+    let one = |approver: &Approver| {
+        let actor = match approver {
+            Approver::Id(id) => Actor { kind: "user".to_owned(), id: Some(id.clone()) },
+            Approver::Actor(actor) => actor.clone(),
+        };
+        person(tenant, &actor).ok_or_else(|| Invalid::new("approval.approvers", "must have ids"))
+    };
+    approvers.iter().map(one).collect()
+}
+
+impl OutcomeBody {
+    /// To tell how the work ended.
+    ///
+    /// # Errors
+    /// [`Invalid`] when it does not say how, or a pointer leads nowhere.
+    pub fn order(mut self, tenant: &Tenant, context: Context) -> Result<Order, Invalid> {
+        let outcome =
+            self.status.ok_or_else(|| Invalid::new("status", "must be succeeded, failed or forbidden"))?;
+        if self.events.len() > 100 || self.events.iter().any(|id| id.is_empty() || id.len() > 1024) {
+            return Err(Invalid::new("events", "must be at most 100 ids of 1 to 1024 bytes"));
+        }
+        if let Some(result) = &self.result
+            && !self.secret_once.is_empty()
+        {
+            let (concealed, revealed) =
+                secrets::conceal(&tenant.key, &context.command, result, &self.secret_once)?;
+            self.result = Some(concealed);
+            self.once_revealed = revealed;
+        } else if !self.secret_once.is_empty() {
+            return Err(Invalid::new("secretOnce", "must point into `result`"));
+        }
+        let operation = Operation::Conclude { outcome, fence: self.fence };
+        Ok(Order::new(context, operation, Payload::Outcome(Box::new(self))))
+    }
+}
+
+impl GivenBody {
+    /// To approve or deny.
+    ///
+    /// # Errors
+    /// [`Invalid`] when nobody in particular does.
+    pub fn order(self, tenant: &Tenant, context: Context) -> Result<Order, Invalid> {
+        check_text("comment", self.comment.as_deref())?;
+        let person = somebody(tenant, &context)?;
+        let operation = Operation::Decide { person, verdict: self.decision };
+        Ok(Order::new(context, operation, Payload::Given(self)))
+    }
+}
+
+impl ClaimBody {
+    /// To run the command.
+    ///
+    /// # Errors
+    /// [`Invalid`] when nobody in particular does.
+    pub fn order(self, tenant: &Tenant, context: Context) -> Result<Order, Invalid> {
+        let (holder, lease) = (somebody(tenant, &context)?, seconds("lease", self.lease)?);
+        Ok(Order::new(context, Operation::Claim { holder, lease }, Payload::Claim))
+    }
+}
+
+impl RenewBody {
+    /// To keep running it.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the lease is no time.
+    pub fn order(self, context: Context) -> Result<Order, Invalid> {
+        let lease = seconds("lease", self.lease)?;
+        Ok(Order::new(context, Operation::Renew { fence: self.fence, lease }, Payload::Claim))
+    }
+}
+
+impl WithdrawBody {
+    /// To take the command back.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the comment is too long.
+    pub fn order(self, tenant: &Tenant, context: Context) -> Result<Order, Invalid> {
+        check_text("comment", self.comment.as_deref())?;
+        let person = context.actor.as_ref().and_then(|actor| person(tenant, actor));
+        Ok(Order::new(context, Operation::Withdraw { person }, Payload::Withdraw(self)))
+    }
+}
+
+fn somebody(tenant: &Tenant, context: &Context) -> Result<crate::domain::command::Person, Invalid> {
+    let person = context.actor.as_ref().and_then(|actor| person(tenant, actor));
+    person.ok_or_else(|| Invalid::new("actor.id", "must say who acts"))
+}
+
+fn check_text(field: &str, text: Option<&str>) -> Result<(), Invalid> {
+    match text {
+        Some(text) if text.len() > MAX_TEXT => {
+            Err(Invalid::new(field, format!("must be at most {MAX_TEXT} bytes")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn seconds(field: &str, given: Option<f64>) -> Result<Option<Duration>, Invalid> {
+    let Some(seconds) = given else { return Ok(None) };
+    if !(0.001..=LONGEST).contains(&seconds) {
+        return Err(Invalid::new(field, "must be a number of seconds, from 0.001 to 400 days"));
+    }
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| Invalid::new(field, "must be a time"))?;
+    Ok(Some(Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))))
+}
+
+impl Order {
+    fn new(context: Context, operation: Operation, payload: Payload) -> Self {
+        let Context {
+            command,
+            identity,
+            content,
+            actor,
+            time,
+            correlation,
+            causation,
+            traceparent,
+            extensions,
+        } = context;
+        Self {
+            command,
+            operation,
+            identity,
+            content,
+            actor,
+            time,
+            correlation,
+            causation,
+            traceparent,
+            extensions,
+            kind: None,
+            payload,
+        }
+    }
+
+    /// Whether the operation can be put on the queue: an answer to it tells nothing that the caller
+    /// needs at once. A claim is such an answer.
+    pub fn may_wait(&self) -> bool {
+        !matches!(self.operation, Operation::Claim { .. } | Operation::Renew { .. })
+    }
+
+    /// An order of nobody in particular.
+    pub(super) fn bare(command: StreamId, operation: Operation, identity: Identity) -> Self {
+        let context = Context {
+            command,
+            identity,
+            content: [0; 32],
+            actor: None,
+            time: None,
+            correlation: None,
+            causation: None,
+            traceparent: None,
+            extensions: BTreeMap::new(),
+        };
+        Self::new(context, operation, Payload::None)
+    }
+
+    /// The data of the operation's event, once it is decided.
+    pub(super) fn data_of(&self, fact: &Fact, version: u64) -> Data {
+        #[derive(Serialize)]
+        struct Given<'a> {
+            #[serde(flatten)]
+            given: &'a GivenBody,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            ignored: Option<Ignored>,
+        }
+        #[derive(Serialize)]
+        struct Claimed {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            fence: Option<u64>,
+            until: Timestamp,
+        }
+        match (&self.payload, fact) {
+            (Payload::Given(given), Fact::Given { ignored, .. }) => json(&Given { given, ignored: *ignored }),
+            (_, Fact::Claimed { until, .. }) => json(&Claimed { fence: Some(version), until: *until }),
+            (_, Fact::Renewed { until }) => json(&Claimed { fence: None, until: *until }),
+            _ => self.request(),
+        }
+    }
+
+    /// What the operation says, before it is decided: the data of a message that asks for it.
+    pub(super) fn request(&self) -> Data {
+        match &self.payload {
+            Payload::Dispatch(body) => json(body),
+            Payload::Outcome(body) => json(body),
+            Payload::Given(body) => json(body),
+            Payload::Withdraw(body) => json(body),
+            Payload::None | Payload::Claim => Data::None,
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Data {
+    Data::Json(serde_json::to_string(value).expect("members with string names serialise").into())
+}
