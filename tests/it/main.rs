@@ -4,6 +4,7 @@
 
 mod access;
 mod azure_faults;
+mod commands;
 mod conformance_azurite;
 mod conformance_embedded;
 mod handler;
