@@ -44,13 +44,12 @@ pub(super) async fn ask(
         }
         JournalError::Forbidden { rule, .. } => rule.code(),
         JournalError::OperationReused { .. } => "operation-reused",
-        JournalError::Store(StoreError::Refused(refusal)) => {
-            return Ok(Err(Grave { code: refusal.code(), reason: refusal.to_string() }));
-        }
         JournalError::Store(StoreError::Unavailable { reason }) => {
             return Err(IngestError::Unavailable { reason: reason.clone() });
         }
-        JournalError::Store(_) => "not-storable",
+        JournalError::Store(refused) => {
+            return Ok(Err(Grave { code: refused.code(), reason: refused.to_string() }));
+        }
         JournalError::History(_) => {
             return Err(IngestError::Unavailable { reason: "the command cannot be read".to_owned() });
         }

@@ -65,9 +65,7 @@ struct Message<'a> {
 /// [`SealError`] when it is too large, or holds a secret that cannot be taken out.
 pub fn message(tenant: &Tenant, order: &Order, by: &RecordedBy) -> Result<Vec<u8>, SealError> {
     let mut event = request(order);
-    crate::domain::redaction::Redactor::new(&crate::domain::redaction::Rules::default())
-        .event(&mut event)
-        .map_err(|secret| SealError::Secret(secret.0))?;
+    tenant.redactor.event(&mut event).map_err(|secret| SealError::Secret(secret.0))?;
     event.redacted.clear();
     let mut put = |name: &str, value: String| {
         event.extensions.insert(name.to_owned(), Attribute::Str(value));

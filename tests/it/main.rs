@@ -8,4 +8,5 @@ mod commands;
 mod conformance_azurite;
 mod conformance_embedded;
 mod handler;
+mod legacy_api;
 mod support;

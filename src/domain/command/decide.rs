@@ -80,11 +80,11 @@ pub fn decide(command: Option<&Command>, operation: &Operation, now: Timestamp) 
         Operation::Conclude { outcome, fence } => facts.push(conclude(&stage, *outcome, *fence)?),
         Operation::Decide { person, verdict } => facts.extend(give(command, &stage, person, *verdict)?),
         Operation::Claim { holder, lease } => {
-            let until = now.after(lease.or(command.limit).unwrap_or(LEASE));
+            let until = now.plus(lease.or(command.limit).unwrap_or(LEASE));
             facts.push(claim(&stage, holder, until)?);
         }
         Operation::Renew { fence, lease } => {
-            let until = now.after(lease.or(command.limit).unwrap_or(LEASE));
+            let until = now.plus(lease.or(command.limit).unwrap_or(LEASE));
             facts.push(renew(&stage, *fence, until)?);
         }
         Operation::Withdraw { person } => facts.push(withdraw(command, &stage, person.as_ref())?),
@@ -101,7 +101,7 @@ fn dispatch(
 ) -> Fact {
     let due = match approval {
         Some((_, expires)) => *expires,
-        None => limit.map(|limit| now.after(limit)),
+        None => limit.map(|limit| now.plus(limit)),
     };
     Fact::Dispatched {
         requester: requester.cloned(),

@@ -138,7 +138,7 @@ impl World {
 
     fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
         match step {
-            Step::Wait(seconds) => self.now = self.now.after(Duration::from_secs(seconds.into())),
+            Step::Wait(seconds) => self.now = self.now.plus(Duration::from_secs(seconds.into())),
             Step::Read(actor) => self.actors[actor].read = self.log.len(),
             Step::Crash(actor) => self.actors[actor] = Actor { read: self.log.len(), ..Actor::default() },
             Step::Sweep => {
@@ -198,7 +198,7 @@ fn world(actors: usize, expires: Option<u16>) -> World {
     let now = Timestamp::from_unix_nanos(1_700_000_000_000_000_000);
     let requester = Some(Person::new("p0"));
     let policy = Policy::new(REQUIRED, None, false, requester.as_ref()).unwrap();
-    let expires = expires.map(|seconds| now.after(Duration::from_secs(seconds.into())));
+    let expires = expires.map(|seconds| now.plus(Duration::from_secs(seconds.into())));
     let dispatch = Operation::Dispatch { requester, limit: None, approval: Some((policy, expires)) };
     let mut world =
         World { now, log: Vec::new(), status: "", operations: 0, actors: vec![Actor::default(); actors] };

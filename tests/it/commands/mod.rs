@@ -1,7 +1,7 @@
 //! The command journal, over the real port.
 
 mod approvals;
-mod queue;
+pub(crate) mod queue;
 mod races;
 mod records;
 

@@ -88,7 +88,7 @@ async fn a_late_decision_from_the_queue_is_recorded_and_changes_nothing() {
 }
 
 /// A queue service that keeps what is put.
-async fn queues() -> (String, Arc<Mutex<Vec<String>>>) {
+pub(crate) async fn queues() -> (String, Arc<Mutex<Vec<String>>>) {
     let kept: Arc<Mutex<Vec<String>>> = Arc::default();
     let keep = Arc::clone(&kept);
     let put = axum::routing::post(move |body: String| {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{COMMANDS, embedded, user};
 
 #[tokio::test]
-async fn the_twelve_columns_of_commanded_audit_middleware_are_read_back() {
+async fn every_column_of_commanded_audit_middleware_is_read_back() {
     let (_folder, handler) = embedded().await;
     let (status, receipt) = handler
         .dispatch(json!({
