@@ -36,14 +36,14 @@ impl Key {
 
 /// The service, with or without a journal around it.
 #[derive(Debug)]
-pub struct Service {
+pub(crate) struct Service {
     keys: Mutex<Keys>,
     journal: Option<Journal>,
 }
 
 impl Service {
     /// A service that knows no keys yet.
-    pub fn new(journal: Option<Journal>) -> Self {
+    pub(crate) fn new(journal: Option<Journal>) -> Self {
         Self { keys: Mutex::default(), journal }
     }
 
@@ -52,7 +52,7 @@ impl Service {
     }
 
     /// Runs every approved deletion that this process can get hold of.
-    pub async fn run_approved(&self) {
+    pub(crate) async fn run_approved(&self) {
         let Some(journal) = &self.journal else { return };
         let approved = journal.approved().await;
         for command in approved.body["commands"].as_array().into_iter().flatten() {
@@ -80,7 +80,7 @@ impl Service {
 }
 
 /// The routes of the service.
-pub fn router(service: Arc<Service>) -> Router {
+pub(crate) fn router(service: Arc<Service>) -> Router {
     Router::new()
         .route("/keys", post(create))
         .route("/keys/{id}", get(read))
@@ -123,7 +123,8 @@ async fn create(State(service): App, headers: HeaderMap, Json(body): Json<Value>
     if let Some(journal) = &service.journal
         && !journal.dispatch(record.clone(), true).await.ok()
     {
-        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "error": "try again later" }))).into_response();
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "error": "try again later" })))
+            .into_response();
     }
     let started = Instant::now();
     let (id, secret) = (random_id(), format!("{}{}", random_id(), random_id()));
@@ -166,10 +167,13 @@ async fn switch(State(service): App, Path(id): Path<String>, headers: HeaderMap,
         let mut keys = service.keys();
         let key = keys.0.get_mut(&id);
         let before = key.as_ref().map(|key| key.view(&id));
-        (before, key.map(|key| {
-            key.enabled = on;
-            key.view(&id)
-        }))
+        (
+            before,
+            key.map(|key| {
+                key.enabled = on;
+                key.view(&id)
+            }),
+        )
     };
     if let Some(journal) = &service.journal {
         let mut outcome = json!({ "durationMicros": micros(started) });

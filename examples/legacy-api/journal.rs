@@ -7,23 +7,23 @@ use serde_json::{Value, json};
 
 /// What the journal said, or that it could not be asked.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The HTTP status; 0 where there was no answer.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The body.
-    pub body: Value,
+    pub(crate) body: Value,
 }
 
 impl Answer {
     /// Whether it was a yes.
-    pub fn ok(&self) -> bool {
+    pub(crate) fn ok(&self) -> bool {
         (200..300).contains(&self.status)
     }
 }
 
 /// The journal of one tenant.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     client: Client,
     base: String,
     key: Option<String>,
@@ -31,7 +31,7 @@ pub struct Journal {
 
 impl Journal {
     /// The journal below this URL.
-    pub fn new(url: &str, tenant: &str, key: Option<String>) -> anyhow::Result<Self> {
+    pub(crate) fn new(url: &str, tenant: &str, key: Option<String>) -> anyhow::Result<Self> {
         let client = Client::builder().timeout(Duration::from_secs(20)).no_proxy().build()?;
         Ok(Self { client, base: format!("{}/tenants/{tenant}", url.trim_end_matches('/')), key })
     }
@@ -58,12 +58,12 @@ impl Journal {
     }
 
     /// Puts a command on record. With `wait` the answer means that it is durable.
-    pub async fn dispatch(&self, command: Value, wait: bool) -> Answer {
+    pub(crate) async fn dispatch(&self, command: Value, wait: bool) -> Answer {
         self.call(Method::POST, "commands", Some(command), wait).await
     }
 
     /// Tells what became of it; tried again, since every call is idempotent.
-    pub async fn outcome(&self, id: &str, outcome: Value, wait: bool) -> Answer {
+    pub(crate) async fn outcome(&self, id: &str, outcome: Value, wait: bool) -> Answer {
         let path = format!("commands/{id}/outcome");
         let first = self.call(Method::POST, &path, Some(outcome.clone()), wait).await;
         if first.status != 0 && first.status < 500 {
@@ -73,23 +73,24 @@ impl Journal {
     }
 
     /// Says for a person yes or no.
-    pub async fn decide(&self, id: &str, user: &str, decision: &str, comment: Option<&str>) -> Answer {
-        let body = json!({ "decision": decision, "comment": comment, "actor": { "type": "user", "id": user } });
+    pub(crate) async fn decide(&self, id: &str, user: &str, decision: &str, comment: Option<&str>) -> Answer {
+        let body =
+            json!({ "decision": decision, "comment": comment, "actor": { "type": "user", "id": user } });
         self.call(Method::POST, &format!("commands/{id}/approvals"), Some(body), true).await
     }
 
     /// Takes on an approved command: exactly one caller wins.
-    pub async fn claim(&self, id: &str) -> Answer {
+    pub(crate) async fn claim(&self, id: &str) -> Answer {
         self.call(Method::POST, &format!("commands/{id}/claim"), Some(json!({ "lease": 60 })), true).await
     }
 
     /// What became of a command.
-    pub async fn status(&self, id: &str) -> Answer {
+    pub(crate) async fn status(&self, id: &str) -> Answer {
         self.call(Method::GET, &format!("commands/{id}"), None, true).await
     }
 
     /// Commands that may run and that nobody runs.
-    pub async fn approved(&self) -> Answer {
+    pub(crate) async fn approved(&self) -> Answer {
         self.call(Method::GET, "commands?status=approved&type=DeleteApiKey", None, true).await
     }
 }

@@ -14,8 +14,8 @@ use crate::{
     config::{Settings, SiloRules, Storage, silo},
     domain::timestamp::SystemClock,
     feed::handover::Handover,
-    journal::Journal,
     http::Gatekeeper,
+    journal::Journal,
     queue::{
         Queues,
         dev::{DevQueues, NoQueues},

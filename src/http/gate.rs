@@ -199,8 +199,11 @@ impl Gate {
 
     /// Whether a read through this route leaves an event.
     fn audits(&self, tenant: &Tenant) -> bool {
-        let reads =
-            self.method == Method::GET && matches!(self.need, Need::Tenant(Role::Reader | Role::Auditor) | Need::Either(Role::Reader, _));
+        let reads = self.method == Method::GET
+            && matches!(
+                self.need,
+                Need::Tenant(Role::Reader | Role::Auditor) | Need::Either(Role::Reader, _)
+            );
         let export = self.path.contains("/export");
         match tenant.settings.read_audit {
             ReadAudit::Off => false,

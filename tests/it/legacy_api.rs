@@ -13,10 +13,7 @@ use std::sync::Arc;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use crate::{
-    commands::queue::queues,
-    support::handler::Handler,
-};
+use crate::{commands::queue::queues, support::handler::Handler};
 
 struct Legacy {
     base: String,
@@ -49,7 +46,9 @@ impl Legacy {
         let id = created.1["id"].as_str().unwrap().to_owned();
         let secret = created.1["secret"].as_str().unwrap().to_owned();
         let mut answers = vec![created];
-        for path in [format!("/keys/{id}/disable"), format!("/keys/{id}/enable"), "/keys/none/disable".to_owned()] {
+        for path in
+            [format!("/keys/{id}/disable"), format!("/keys/{id}/enable"), "/keys/none/disable".to_owned()]
+        {
             answers.push(self.call("ann", Method::POST, &path, None).await);
         }
         answers.push(self.call("ann", Method::GET, &format!("/keys/{id}"), None).await);
@@ -84,7 +83,9 @@ async fn a_legacy_service_answers_as_before_and_everything_is_on_record() {
     let (status, asked) = legacy.call("ann", Method::DELETE, &format!("/keys/{key}"), None).await;
     assert_eq!(status, 202);
     let request = asked["request"].as_str().unwrap();
-    let decide = |who: &'static str| legacy.call(who, Method::POST, Box::leak(format!("{request}/approve").into_boxed_str()), None);
+    let decide = |who: &'static str| {
+        legacy.call(who, Method::POST, Box::leak(format!("{request}/approve").into_boxed_str()), None)
+    };
     assert_eq!(decide("ann").await.0, 403);
     assert_eq!(decide("bob").await.1["status"], "pending-approval");
     assert_eq!(decide("bob").await.1["ignored"], "repeated");
@@ -110,7 +111,10 @@ async fn a_legacy_service_answers_as_before_and_everything_is_on_record() {
     );
     assert!(!page.to_string().contains(&secret), "the secret is on record");
     let disabled = commands.iter().find(|one| one["type"] == "DisableApiKey" && one["status"] == "succeeded");
-    assert_eq!(disabled.unwrap()["changes"], json!([{ "op": "replace", "path": "/enabled", "value": false }]));
+    assert_eq!(
+        disabled.unwrap()["changes"],
+        json!([{ "op": "replace", "path": "/enabled", "value": false }])
+    );
     let created = commands.iter().find(|one| one["type"] == "CreateApiKey").unwrap();
     let path = format!("/api/tenants/acme/commands/{}/secret-check", created["id"].as_str().unwrap());
     let was = json!({ "pointer": "/secret", "value": secret });
