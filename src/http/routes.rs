@@ -75,6 +75,7 @@ pub(crate) fn table() -> Vec<Route> {
         route(POST, "/tenants/{tenant}/commands/{id}/claim/renew", Tenant(Writer), commands::renew),
         route(POST, "/tenants/{tenant}/commands/{id}/withdraw", Tenant(Writer), commands::withdraw),
         route(POST, "/tenants/{tenant}/commands/{id}/secret-check", Either(Reader, Writer), commands::was_it),
+        route(GET, "/tenants/{tenant}/correlations/{id}", Either(Reader, Writer), commands::correlated),
         route(GET, "/dead-letters", Operator, dead_letters::list_nobodys),
         route(GET, "/dead-letters/{id}", Operator, dead_letters::one_of_nobody),
         route(POST, "/dead-letters/{id}/replay", Operator, dead_letters::replay_nobodys),

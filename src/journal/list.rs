@@ -30,7 +30,7 @@ pub struct Filter {
     pub actor: Option<String>,
     /// The type.
     pub kind: Option<String>,
-    /// The correlation id.
+    /// The correlation id: all of its commands come on one page.
     pub correlation: Option<CorrelationId>,
     /// Dispatched then or later.
     pub from: Option<Timestamp>,
@@ -51,10 +51,6 @@ impl Filter {
             && self.from.is_none_or(|from| time >= from)
             && self.to.is_none_or(|to| time < to)
             && self.recorded_by.as_ref().is_none_or(|wanted| record.is_recorded_by(wanted))
-            && self
-                .correlation
-                .as_ref()
-                .is_none_or(|wanted| event.envelope.correlation.as_ref() == Some(wanted))
     }
 }
 
@@ -86,6 +82,15 @@ impl Journal {
         from: Option<ListFrom>,
         limit: usize,
     ) -> Result<Listed, HistoryError> {
+        if let Some(correlation) = &filter.correlation {
+            let records = self.correlated(tenant, correlation).await?;
+            let status = |record: &Record| record.command.as_ref().map(|command| command.stage.status());
+            let wanted = |record: &Record| {
+                filter.status.as_ref().is_none_or(|wanted| status(record) == Some(wanted.as_str()))
+                    && filter.wants(record)
+            };
+            return Ok(Listed { records: records.into_iter().filter(wanted).collect(), next: None });
+        }
         let history = self.store().history(tenant);
         let category = Category::parse(CATEGORY).expect("the constant is a category");
         let page = history.streams(Some(&category), filter.status.as_ref(), from, limit).await?;

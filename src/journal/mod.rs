@@ -10,6 +10,7 @@
 //! - An operation happens once: its event's identity is fixed before it is decided, and a repeated call
 //!   gets the answer of the first.
 
+mod correlation;
 mod door;
 mod identity;
 mod list;
@@ -27,6 +28,7 @@ use tokio::time::{Instant, sleep};
 
 use self::watch::Watchers;
 pub use self::{
+    correlation::Belongings,
     door::{NoRequest, request},
     list::{Filter, Listed},
     order::{

@@ -163,6 +163,11 @@ pub fn due_until(now: Timestamp) -> Range {
     Range { from: "t|".to_owned(), to: format!("{}}}", due_at(now)) }
 }
 
+/// Every link from this correlation id.
+pub fn correlated(correlation: &CorrelationId) -> Range {
+    starting_with(format!("x|{}|", part(correlation.as_str())))
+}
+
 fn due_at(at: Timestamp) -> String {
     let micros = u64::try_from(at.unix_nanos().div_euclid(1_000)).unwrap_or_default();
     format!("t|{}", sequence_part(micros))

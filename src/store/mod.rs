@@ -14,6 +14,7 @@ pub mod administration;
 pub mod append;
 #[cfg(feature = "azure")]
 pub mod azure;
+pub mod correlated;
 pub mod dead_letters;
 pub mod debts;
 pub mod digest;
@@ -38,6 +39,7 @@ use tokio::time::Instant;
 pub use self::retry::WriteError;
 use self::{
     append::{Answer, Append, AppendError, Candidate, Committer, CommitterContext, Debtor, Origin, Refusal},
+    correlated::Correlated,
     dead_letters::DeadLetters,
     debts::Debts,
     digest::Salt,
@@ -210,6 +212,11 @@ impl Store {
     /// The feed debt of a tenant.
     pub fn debts(&self, tenant: &Arc<Tenant>) -> Debts {
         Debts::of(self.places.of(tenant), Arc::clone(tenant))
+    }
+
+    /// What shares correlation ids in a tenant.
+    pub fn correlated(&self, tenant: &Arc<Tenant>) -> Correlated {
+        Correlated::of(self.places.of(tenant), Arc::clone(tenant))
     }
 
     /// What falls due in a tenant.

@@ -1,12 +1,14 @@
 //! The command journal over HTTP. `docs/COMMANDS.md` tells how it is used.
 
 mod ask;
+mod correlation;
 mod list;
 mod read;
 mod views;
 
 pub(super) use self::{
     ask::{approve, claim, conclude, dispatch, renew, withdraw},
+    correlation::correlated,
     list::list,
     read::{one, was_it},
 };

@@ -263,6 +263,12 @@ fn changes(record: &Record) -> Option<json_patch::Patch> {
     Some(json_patch::diff(&before, &after))
 }
 
+impl CommandView<'_> {
+    pub(super) fn status(&self) -> &'static str {
+        self.status
+    }
+}
+
 /// A page of commands. Not through `json!`, which would parse and rewrite every payload.
 #[derive(Serialize)]
 pub(super) struct Page<'a> {

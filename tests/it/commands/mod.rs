@@ -1,6 +1,7 @@
 //! The command journal, over the real port.
 
 mod approvals;
+mod callers;
 pub(crate) mod queue;
 mod races;
 mod records;

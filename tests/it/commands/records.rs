@@ -196,10 +196,32 @@ async fn commands_are_found_by_status_actor_type_and_time() {
     }
 }
 
+#[tokio::test]
+async fn everything_that_belongs_to_one_request_is_folded() {
+    let (_folder, handler) = embedded().await;
+    for id in ["a", "b"] {
+        handler.dispatch(json!({ "id": id, "type": "t", "correlationId": "req/7" })).await;
+    }
+    // The outcome says nothing of the request, and belongs to it all the same.
+    handler.ask("a", "outcome", json!({ "status": "succeeded" })).await;
+    let event = json!({
+        "specversion": "1.0", "id": "e", "source": "/s", "type": "t", "subject": "x", "correlationid": "req/7",
+    });
+    handler.api("POST", "/api/tenants/acme/events", Some(&event)).await;
+    let path = format!("/api/tenants/acme/correlations/{}", annals::links::segment("req/7"));
+    let (status, found) = handler.api("GET", &path, None).await;
+    assert_eq!(status, StatusCode::OK, "{found}");
+    assert_eq!(found["statuses"], json!({ "dispatched": 1, "succeeded": 1 }));
+    assert_eq!((&found["events"][0]["id"], &found["truncated"]), (&json!("e"), &json!(false)));
+    assert_eq!(found["commands"].as_array().unwrap().len(), 2);
+    let (status, _) = handler.api("GET", "/api/tenants/acme/correlations/other", None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_is_told_at_once() {
     let (_folder, handler) = embedded().await;
-    let mut late = Vec::new();
+    let (mut late, mut plain) = (Vec::new(), Vec::new());
     for n in 0..9 {
         let id = format!("c-{n}");
         handler.dispatch(json!({ "id": id, "type": "t" })).await;
@@ -216,10 +238,14 @@ async fn whoever_waits_is_told_at_once() {
         let ((command, told), ended) = tokio::join!(waiting, ending);
         assert_eq!(command["status"], "succeeded");
         late.push(told.saturating_duration_since(ended));
+        let started = Instant::now();
+        handler.command(&id).await;
+        plain.push(started.elapsed());
     }
-    late.sort();
-    let median = late[late.len() / 2];
-    assert!(median < Duration::from_millis(300), "told after {late:?}");
+    (late.sort(), plain.sort());
+    // 300 ms, and more only on a machine on which everything is slow.
+    let allowed = Duration::from_millis(300).max(plain[4] * 6);
+    assert!(late[4] < allowed, "told after {late:?}, where an answer takes {plain:?}");
     // What has ended is told without waiting; what has not, when the time is over.
     let started = Instant::now();
     handler.api("GET", &format!("{COMMANDS}/c-0?wait=20"), None).await;
