@@ -60,6 +60,8 @@ pub(super) enum Failure {
     Handover(#[from] HandoverError),
     #[error("what is due was not all put on record")]
     Sweep(#[from] SweepError),
+    #[error("the host does not forward HTTP requests")]
+    NotForwarded,
     #[error("an internal error")]
     Panic,
 }
@@ -242,6 +244,16 @@ pub(super) async fn sweep(State(app): State<Arc<App>>, headers: HeaderMap) -> In
         Ok(done(Outcome::default()))
     })
     .await
+}
+
+/// The `http` function is forwarded as it is and never invoked. This is reached only when forwarding
+/// was switched off: the invocation fails, with a log line that says what to set.
+pub(super) async fn http() -> Failure {
+    tracing::error!(
+        evt = "host.not-forwarding",
+        "host.json must set customHandler.enableForwardingHttpRequest: nothing is served over HTTP"
+    );
+    Failure::NotForwarded
 }
 
 /// Keeps a message of the publish queue that is none.

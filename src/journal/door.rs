@@ -2,7 +2,7 @@
 
 use super::{
     Context, DispatchBody, GivenBody, Order, OutcomeBody, WithdrawBody,
-    order::{self, members},
+    bodies::{self, members},
     seal,
 };
 use crate::{
@@ -68,9 +68,9 @@ fn order(
 ) -> Result<Order, Invalid> {
     let name = event_type.rsplit_once('.').map_or(event_type, |(_, name)| name);
     match name {
-        "dispatched" => order::parse::<DispatchBody>(text, &[members::DISPATCH])?.order(tenant, context),
-        "given" => order::parse::<GivenBody>(text, &[members::GIVEN])?.order(tenant, context),
-        "withdrawn" => order::parse::<WithdrawBody>(text, &[members::WITHDRAW])?.order(tenant, context),
+        "dispatched" => bodies::parse::<DispatchBody>(text, &[members::DISPATCH])?.order(tenant, context),
+        "given" => bodies::parse::<GivenBody>(text, &[members::GIVEN])?.order(tenant, context),
+        "withdrawn" => bodies::parse::<WithdrawBody>(text, &[members::WITHDRAW])?.order(tenant, context),
         status => {
             let outcome = match status {
                 "succeeded" => Outcome::Succeeded,
@@ -81,7 +81,7 @@ fn order(
                 true => &[members::OUTCOME, members::SEALED_OUTCOME],
                 false => &[members::OUTCOME],
             };
-            let mut body: OutcomeBody = order::parse(text, allowed)?;
+            let mut body: OutcomeBody = bodies::parse(text, allowed)?;
             if body.status.is_some_and(|said| said != outcome) {
                 return Err(Invalid::new("status", "must be what the event's type says"));
             }

@@ -3,14 +3,14 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Order, our_id, our_source};
+use super::Order;
 use crate::{
     domain::{
         canonical::canonical_json,
         cloud_event::DecodeError,
         command::{Command, Fact, Person, Stage},
         event::Actor,
-        ids::{Identity, StreamId},
+        ids::{EventId, Identity, Source, StreamId},
         timestamp::Timestamp,
     },
     store::{digest, registry::Tenant},
@@ -55,6 +55,15 @@ pub(super) fn due(order: &Order, fact: &Fact, command: Option<&Command>) -> Iden
 /// The identity of a look at what is due. Never stored: what falls due has one of its own.
 pub(super) fn sweep(command: &StreamId, now: Timestamp) -> Identity {
     ours("sweep", &[command.as_str(), &now.to_string()])
+}
+
+/// What is made here always parses.
+fn our_source() -> Source {
+    Source::parse(SOURCE).expect("the constant is a source")
+}
+
+fn our_id(text: String) -> EventId {
+    EventId::parse(text).expect("hexadecimal is an id")
 }
 
 fn name(fact: &Fact) -> &'static str {

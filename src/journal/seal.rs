@@ -149,7 +149,7 @@ fn request(order: &Order) -> NewEvent {
         _ => "annals.command.dispatched",
     };
     let identity: Identity = order.identity.clone();
-    let mut event = super::plain_event(order, identity, event_type);
+    let mut event = super::events::plain(order, identity, event_type);
     event.extensions = order.extensions.clone();
     event.time = order.time;
     event.actor.clone_from(&order.actor);

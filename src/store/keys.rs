@@ -154,23 +154,18 @@ pub fn attentions(category: &str, status: &str) -> Range {
 
 /// `t|{due time}|{category}|{id}`: a stream that falls due, in microseconds since 1970.
 pub fn due(stream: &StreamName, at: Timestamp) -> String {
-    format!("{}|{}", due_at(at), stream_key(stream))
+    format!("t|{}|{}", sequence_part(at.unix_micros()), stream_key(stream))
 }
 
 /// Everything that falls due up to and including `now`.
 pub fn due_until(now: Timestamp) -> Range {
     // `}` is the character behind `|`.
-    Range { from: "t|".to_owned(), to: format!("{}}}", due_at(now)) }
+    Range { from: "t|".to_owned(), to: format!("t|{}}}", sequence_part(now.unix_micros())) }
 }
 
 /// Every link from this correlation id.
 pub fn correlated(correlation: &CorrelationId) -> Range {
     starting_with(format!("x|{}|", part(correlation.as_str())))
-}
-
-fn due_at(at: Timestamp) -> String {
-    let micros = u64::try_from(at.unix_nanos().div_euclid(1_000)).unwrap_or_default();
-    format!("t|{}", sequence_part(micros))
 }
 
 /// `x|{correlation id}|{sequence}`: a link from a correlation id to an event.

@@ -3,10 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod access;
+mod architecture;
 mod azure_faults;
 mod commands;
 mod conformance_azurite;
 mod conformance_embedded;
+mod dev;
+mod dev_host;
+mod function_definitions;
 mod handler;
+mod host_contract;
 mod legacy_api;
 mod support;
