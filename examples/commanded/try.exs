@@ -47,7 +47,7 @@ defmodule Try do
     pipeline(uuid) |> Middleware.before_dispatch()
     {200, body} = get("commands/" <> uuid)
     for part <- [~s("status":"succeeded"), ~s("type":"CreateApiKey"), ~s("causationId":"F9zq-request"),
-                 ~s("correlationId":"corr-1"), ~s("id":"42"), ~s("durationMicros":), ~s(ci \\"key\\"\\n)] do
+                 ~s("correlationId":"corr-1"), ~s("id":"42"), ~s("durationMicros":), ~s(ci \\"key\\"\\u000A)] do
       expect(String.contains?(body, part), part <> " in " <> body)
     end
     expect(not String.contains?(body, "canary"), "no secret on record")

@@ -1,7 +1,7 @@
 //! What callers send: the bodies of the operations, over HTTP and in messages.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
+use serde_json::{Number, value::RawValue};
 
 use super::secrets::Revealed;
 use crate::domain::{
@@ -48,7 +48,7 @@ pub struct DispatchBody {
     pub metadata: Option<Box<RawValue>>,
     /// How long the work may take, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time_limit: Option<f64>,
+    pub time_limit: Option<Number>,
     /// Who must agree first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalBody>,

@@ -1,8 +1,12 @@
 //! What somebody wants of a command, from whichever door, read once.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::Serialize;
+use serde_json::Number;
 
 use super::{
     bodies::{Approver, ClaimBody, DispatchBody, GivenBody, OutcomeBody, RenewBody, WithdrawBody},
@@ -11,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{
-        command::{Fact, Ignored, Operation, Policy},
+        command::{Fact, Ignored, Operation, Person, Policy},
         event::{Actor, Attribute, Data},
         ids::{CausationId, CorrelationId, Identity, Invalid, StreamId},
         timestamp::Timestamp,
@@ -88,7 +92,7 @@ impl DispatchBody {
         if self.kind.is_empty() || self.kind.len() > 512 || self.kind.chars().any(char::is_control) {
             return Err(Invalid::new("type", "must be 1 to 512 bytes without control characters"));
         }
-        let limit = seconds("timeLimit", self.time_limit)?;
+        let limit = seconds("timeLimit", self.time_limit.as_ref().and_then(Number::as_f64))?;
         let requester = context.actor.as_ref().and_then(|actor| person(tenant, actor));
         let approval = match &self.approval {
             None => None,
@@ -111,7 +115,7 @@ impl DispatchBody {
 fn people(
     tenant: &Tenant,
     approvers: &[Approver],
-) -> Result<std::collections::BTreeSet<crate::domain::command::Person>, Invalid> {
+) -> Result<BTreeSet<Person>, Invalid> {
     let one = |approver: &Approver| {
         let actor = match approver {
             Approver::Id(id) => Actor { kind: "user".to_owned(), id: Some(id.clone()) },
@@ -195,7 +199,7 @@ impl WithdrawBody {
     }
 }
 
-fn somebody(tenant: &Tenant, context: &Context) -> Result<crate::domain::command::Person, Invalid> {
+fn somebody(tenant: &Tenant, context: &Context) -> Result<Person, Invalid> {
     let person = context.actor.as_ref().and_then(|actor| person(tenant, actor));
     person.ok_or_else(|| Invalid::new("actor.id", "must say who acts"))
 }

@@ -48,6 +48,10 @@ defmodule Annals.CommandedMiddleware do
       :ok ->
         pipeline
 
+      # This uuid is on record: somebody dispatches the same command again.
+      {:error, {409, _}} ->
+        pipeline
+
       {:error, reason} ->
         Logger.error("annals: a command is not on record (#{inspect(reason)})")
 
