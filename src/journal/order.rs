@@ -112,10 +112,7 @@ impl DispatchBody {
     }
 }
 
-fn people(
-    tenant: &Tenant,
-    approvers: &[Approver],
-) -> Result<BTreeSet<Person>, Invalid> {
+fn people(tenant: &Tenant, approvers: &[Approver]) -> Result<BTreeSet<Person>, Invalid> {
     let one = |approver: &Approver| {
         let actor = match approver {
             Approver::Id(id) => Actor { kind: "user".to_owned(), id: Some(id.clone()) },

@@ -74,7 +74,8 @@ async fn a_legacy_service_answers_as_before_and_everything_is_on_record() {
     let legacy = Legacy::start(Some(journal())).await;
     let (key, secret, answers) = legacy.routine().await;
     assert_eq!(answers, before, "the journal changed an answer");
-    for message in std::mem::take(&mut *messages.lock().unwrap()) {
+    let sent = std::mem::take(&mut *messages.lock().unwrap());
+    for message in sent {
         assert!(!message.contains(&secret));
         handler.invoke("ingest", &message, 1).await.unwrap();
     }
@@ -83,9 +84,8 @@ async fn a_legacy_service_answers_as_before_and_everything_is_on_record() {
     let (status, asked) = legacy.call("ann", Method::DELETE, &format!("/keys/{key}"), None).await;
     assert_eq!(status, 202);
     let request = asked["request"].as_str().unwrap();
-    let decide = |who: &'static str| {
-        legacy.call(who, Method::POST, Box::leak(format!("{request}/approve").into_boxed_str()), None)
-    };
+    let approve = format!("{request}/approve");
+    let decide = |who: &'static str| legacy.call(who, Method::POST, &approve, None);
     assert_eq!(decide("ann").await.0, 403);
     assert_eq!(decide("bob").await.1["status"], "pending-approval");
     assert_eq!(decide("bob").await.1["ignored"], "repeated");

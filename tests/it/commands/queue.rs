@@ -61,7 +61,8 @@ async fn messages_are_judged_like_calls_and_a_refused_one_becomes_a_dead_letter(
     }
     let mut want: Vec<_> = cases.iter().map(|(_, code)| (*code).to_owned()).collect();
     let mut found = dead(&handler).await;
-    (want.sort(), found.sort());
+    want.sort();
+    found.sort();
     assert_eq!(found, want);
     // An outcome of nothing is given up by the poison queue alone.
     let nothing = message("command.failed", "m-10", "nothing", json!({}));
