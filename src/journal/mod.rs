@@ -50,7 +50,7 @@ pub(crate) use self::{
 use crate::{
     domain::{
         command::{CATEGORY, Command, Fact, Operation, Rule, decide},
-        event::Actor,
+        event::{Actor, NewEvent},
         ids::{Category, StreamId, StreamName},
         timestamp::Timestamp,
     },
@@ -151,11 +151,13 @@ impl Journal {
             {
                 return Ok(record.first_answer(command, first));
             }
-            let facts = self.decide(&record, order)?;
+            let now = self.store.clock().now().to_micros();
+            let facts = judge(&record, order, now)?;
             if let Some(entry) = known {
                 return Err(JournalError::OperationReused { version: entry.event.version });
             }
-            match self.append(tenant, &record, order, &facts, delivery, deadline).await {
+            let events = events::of(&record, order, &facts, now);
+            match self.append(tenant, &record, (order, &facts, events), delivery, deadline).await {
                 Ok(Some(receipt)) => return Ok(receipt),
                 Ok(None) => pause(attempt).await,
                 Err(error) => return Err(error),
@@ -168,29 +170,15 @@ impl Journal {
         Err(JournalError::Store(StoreError::Unavailable { reason }))
     }
 
-    fn decide(&self, record: &Record, order: &Order) -> Result<Vec<Fact>, JournalError> {
-        let now = self.store.clock().now().to_micros();
-        decide(record.command.as_ref(), &order.operation, now).map_err(|rule| {
-            let holder = match rule {
-                Rule::Held { fence, .. } => record.at(fence).and_then(|entry| entry.event.actor.clone()),
-                _ => None,
-            };
-            JournalError::Forbidden { rule, holder }
-        })
-    }
-
     /// `Ok(None)`: the stream is no longer what was read.
     async fn append(
         &self,
         tenant: &Arc<Tenant>,
         record: &Record,
-        order: &Order,
-        facts: &[Fact],
+        (order, facts, events): (&Order, &[Fact], Vec<NewEvent>),
         delivery: &Delivery,
         deadline: Instant,
     ) -> Result<Option<Receipt>, JournalError> {
-        let now = self.store.clock().now().to_micros();
-        let events = events::of(record, order, facts, now);
         let stored = self.store.append(tenant, events, delivery.clone(), deadline).await;
         match stored {
             // The same operation was carried out at the same time: its answer is read like any other.
@@ -222,6 +210,17 @@ impl Journal {
     }
 }
 
+/// What comes of an operation on what was read, or who stands in its way.
+fn judge(record: &Record, order: &Order, now: Timestamp) -> Result<Vec<Fact>, JournalError> {
+    decide(record.command.as_ref(), &order.operation, now).map_err(|rule| {
+        let holder = match rule {
+            Rule::Held { fence, .. } => record.at(fence).and_then(|entry| entry.event.actor.clone()),
+            _ => None,
+        };
+        JournalError::Forbidden { rule, holder }
+    })
+}
+
 /// The name of a command's stream.
 pub fn stream(command: &StreamId) -> StreamName {
     StreamName::new(Category::parse(CATEGORY).expect("the constant is a category"), command.clone())
@@ -239,3 +238,6 @@ async fn pause(attempt: u32) {
 fn due_order(command: &StreamId, now: Timestamp) -> Order {
     Order::bare(command.clone(), Operation::FallDue, identity::sweep(command, now))
 }
+
+#[cfg(test)]
+mod tests;
