@@ -4,6 +4,7 @@
 //! [`domain`]. `docs/ARCHITECTURE.md` walks through a message coming in, a history being read, and
 //! a duplicate arriving; `tests/it/architecture.rs` keeps the arrows pointing that way.
 
+pub mod access;
 pub mod cli;
 pub mod config;
 pub mod dev;

@@ -63,6 +63,34 @@ pub struct Actor {
     pub id: Option<String>,
 }
 
+/// Who handed us an event, as we verified it: never what the event says of itself. It names an
+/// account (`key:…`, `entra:…`), not a person.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct RecordedBy(String);
+
+impl RecordedBy {
+    /// A caller that has been verified under this name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// The ingest queue: whoever may send to it. The queue is one trust domain.
+    pub fn queue() -> Self {
+        Self::new("queue")
+    }
+
+    /// Annals itself, for the events that it adds on its own account.
+    pub fn annals() -> Self {
+        Self::new("annals")
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Optimistic concurrency: what the sender believes about the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -158,6 +186,11 @@ pub struct NewEvent {
     pub causation: Option<CausationId>,
     /// `authtype` and `authid`.
     pub actor: Option<Actor>,
+    /// Who handed it to us. Set by the store from the delivery, never by a sender; not part of the
+    /// content digest, since we add it.
+    pub recorded_by: Option<RecordedBy>,
+    /// JSON pointers to what was redacted before storage. Set by the store as well.
+    pub redacted: Vec<String>,
     /// `traceparent`, if it is well-formed.
     pub traceparent: Option<String>,
     /// `expectedversion`. A condition on the append, not part of the event.

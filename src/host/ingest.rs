@@ -18,7 +18,7 @@ use crate::{
     feed::Feed,
     store::{
         Delivery, StoreError,
-        append::{Answer, Origin, Refusal},
+        append::{Answer, Refusal},
         dead_letters::DeadLetterError,
         registry::{RegistryError, Tenant},
     },
@@ -157,7 +157,7 @@ impl Door<'_> {
         tenant: &Arc<Tenant>,
         event: NewEvent,
     ) -> Result<Result<Answer, Grave>, IngestError> {
-        let delivery = Delivery { origin: Origin::Ingest, redelivered: self.message.dequeue_count > 1 };
+        let delivery = Delivery::queue(self.message.dequeue_count);
         let stored = self.app.store.append(tenant, vec![event], delivery, self.deadline).await;
         match stored {
             Ok(mut answers) => {

@@ -58,7 +58,7 @@ pub fn router(app: Arc<App>, port: u16) -> Router {
     Router::new()
         .route("/", get(ping))
         .merge(functions)
-        .nest("/api", crate::http::router())
+        .nest("/api", crate::http::router(&app))
         .fallback(nothing_here)
         .with_state(app)
 }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{cursor::Cursor, extract, problem::Problem, views::AppendedView};
 use crate::{
+    access::Caller,
     domain::{
         ids::Invalid,
         message::{Element, decode_document},
@@ -22,7 +23,7 @@ use crate::{
     host::App,
     store::{
         Delivery,
-        append::{Answer, Origin},
+        append::Answer,
         dead_letters::{DeadLetter, DeadLetterId, DeadLetters},
         registry::Tenant,
     },
@@ -92,18 +93,20 @@ pub(super) async fn one_of_nobody(
 /// `POST tenants/{tenant}/dead-letters/{id}/replay`.
 pub(super) async fn replay(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path((tenant, id)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let tenant = extract::tenant(&app, &tenant).await?;
-    replay_one(&app, Some(&tenant), &id).await
+    replay_one(&app, &caller, Some(&tenant), &id).await
 }
 
 /// `POST dead-letters/{id}/replay`.
 pub(super) async fn replay_nobodys(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    replay_one(&app, None, &id).await
+    replay_one(&app, &caller, None, &id).await
 }
 
 async fn read(app: &App, tenant: Option<&Tenant>, id: &str) -> Result<Response, Problem> {
@@ -114,7 +117,12 @@ async fn read(app: &App, tenant: Option<&Tenant>, id: &str) -> Result<Response, 
 
 /// Stores the letter's events now, through the direct door, and notes that it was replayed. A
 /// letter that is still what it was stays as it is.
-async fn replay_one(app: &Arc<App>, tenant: Option<&Arc<Tenant>>, id: &str) -> Result<Response, Problem> {
+async fn replay_one(
+    app: &Arc<App>,
+    caller: &Caller,
+    tenant: Option<&Arc<Tenant>>,
+    id: &str,
+) -> Result<Response, Problem> {
     let id = parse_id(id)?;
     let letters = app.store.dead_letters(tenant.map(Arc::as_ref));
     let letter = letters.get(id).await?.ok_or_else(unknown)?;
@@ -129,7 +137,7 @@ async fn replay_one(app: &Arc<App>, tenant: Option<&Arc<Tenant>>, id: &str) -> R
     let until = Instant::now() + PATIENCE;
     let mut answers = Vec::new();
     for element in decode_document(&letter.body).map_err(|error| still_dead(error.into()))? {
-        answers.push(store(app, tenant, element, until).await?);
+        answers.push(store(app, caller, tenant, element, until).await?);
     }
     letters.mark_replayed(id, app.store.clock().now().to_micros()).await?;
     let views: Vec<_> = answers.iter().map(AppendedView::of).collect();
@@ -138,6 +146,7 @@ async fn replay_one(app: &Arc<App>, tenant: Option<&Arc<Tenant>>, id: &str) -> R
 
 async fn store(
     app: &Arc<App>,
+    caller: &Caller,
     tenant: Option<&Arc<Tenant>>,
     element: Element,
     until: Instant,
@@ -153,7 +162,7 @@ async fn store(
         }
     };
     // It may have been stored since: its identity is looked up first.
-    let delivery = Delivery { origin: Origin::Direct, redelivered: true };
+    let delivery = Delivery::direct(caller.recorded_by()).again();
     let mut answers = app.store.append(&tenant, vec![event], delivery, until).await.map_err(|error| {
         let passing = matches!(error, crate::store::StoreError::Unavailable { .. });
         if passing { error.into() } else { still_dead(error.into()) }

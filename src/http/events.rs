@@ -19,6 +19,7 @@ use super::{
     views::{AppendedView, EventView},
 };
 use crate::{
+    access::Caller,
     domain::{
         classify::classify,
         cloud_event::{CloudEvent, Mode},
@@ -28,7 +29,7 @@ use crate::{
     },
     host::App,
     links,
-    store::{Delivery, append::Origin, registry::Tenant},
+    store::{Delivery, registry::Tenant},
 };
 
 /// How long an append may take before it is answered 503.
@@ -37,6 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// `POST tenants/{tenant}/events`: all of the body's events in one commit, or none.
 pub(super) async fn append(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(tenant): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -50,7 +52,8 @@ pub(super) async fn append(
     if let Some(expected) = extract::precondition(&headers)? {
         apply(expected, &mut events)?;
     }
-    let delivery = Delivery { origin: Origin::Direct, redelivered: false };
+    attribute(&caller, &tenant, &mut events)?;
+    let delivery = Delivery::direct(caller.recorded_by());
     let answers = app.store.append(&tenant, events, delivery, Instant::now() + PATIENCE).await?;
     let all_known = answers.iter().all(|answer| answer.duplicate);
     let status = if all_known { StatusCode::OK } else { StatusCode::CREATED };
@@ -77,6 +80,15 @@ fn decode(headers: &HeaderMap, body: Bytes) -> Result<Vec<NewEvent>, Problem> {
             "send application/cloudevents+json, application/cloudevents-batch+json, or ce- headers with any body",
         )),
     }
+}
+
+/// Says who acted: the caller, or whom a delegate names.
+fn attribute(caller: &Caller, tenant: &Tenant, events: &mut [NewEvent]) -> Result<(), Problem> {
+    for (index, event) in events.iter_mut().enumerate() {
+        let acting = caller.acting(&tenant.id, event.actor.take());
+        event.actor = Some(acting.map_err(|refused| Problem::from(refused).with("index", index))?);
+    }
+    Ok(())
 }
 
 fn check_tenant(tenant: &Tenant, event: &NewEvent) -> Result<(), Problem> {

@@ -4,7 +4,9 @@ mod cursor;
 mod dead_letters;
 mod events;
 mod extract;
+mod gate;
 mod problem;
+mod routes;
 mod streams;
 mod tenants;
 mod views;
@@ -17,7 +19,6 @@ use axum::{
     http::StatusCode,
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post, put},
 };
 use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -30,20 +31,13 @@ use crate::host::App;
 const MAX_BODY: usize = 6 * 1024 * 1024;
 
 /// Every route under `/api`.
-pub(crate) fn router() -> Router<Arc<App>> {
-    Router::new()
-        .route("/tenants/{tenant}", put(tenants::put).get(tenants::get))
-        .route("/tenants/{tenant}/events", post(events::append))
-        .route("/tenants/{tenant}/events/{id}", get(events::one))
-        .route("/tenants/{tenant}/streams", get(streams::list))
-        .route("/tenants/{tenant}/streams/{category}/{id}", get(streams::one))
-        .route("/tenants/{tenant}/streams/{category}/{id}/events", get(streams::history))
-        .route("/tenants/{tenant}/dead-letters", get(dead_letters::list))
-        .route("/tenants/{tenant}/dead-letters/{id}", get(dead_letters::one))
-        .route("/tenants/{tenant}/dead-letters/{id}/replay", post(dead_letters::replay))
-        .route("/dead-letters", get(dead_letters::list_nobodys))
-        .route("/dead-letters/{id}", get(dead_letters::one_of_nobody))
-        .route("/dead-letters/{id}/replay", post(dead_letters::replay_nobodys))
+pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
+    routes::table()
+        .into_iter()
+        .fold(Router::new(), |router, route| {
+            let guarded = gate::guard(app, route.need, route.handler);
+            router.route(route.path, guarded)
+        })
         .fallback(async || Problem::not_found("unknown-route", "route"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this route has other methods")

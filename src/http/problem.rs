@@ -10,6 +10,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use crate::{
+    access::Refused,
     domain::{cloud_event::DecodeError, ids::Invalid},
     store::{
         StoreError, append::Refusal, dead_letters::DeadLetterError, history::HistoryError,
@@ -54,6 +55,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, code, format!("there is no such {what}"))
     }
 
+    /// What the caller may not do: the same sentence whether or not it exists.
+    pub(super) fn forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "the caller may not do this here")
+    }
+
     /// Something that may pass. The cause goes to the log.
     pub(super) fn unavailable(cause: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(evt = "http.unavailable", error = chain(cause), "a request failed for now");
@@ -96,6 +102,12 @@ impl IntoResponse for Problem {
 impl From<Invalid> for Problem {
     fn from(invalid: Invalid) -> Self {
         Self::invalid("invalid-request", &invalid)
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "not-a-delegate", refused.to_string())
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     domain::{
-        event::{Actor, Attribute, Data},
+        event::{Actor, Attribute, Data, RecordedBy},
         ids::StreamName,
         position::Position,
         timestamp::Timestamp,
@@ -69,6 +69,10 @@ pub(super) struct EventView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<&'a Actor>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    recorded_by: Option<&'a RecordedBy>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    redacted: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
     correlation_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     causation_id: Option<&'a str>,
@@ -109,6 +113,8 @@ impl<'a> EventView<'a> {
             time: envelope.time,
             recorded_time: event.recorded,
             actor: event.actor.as_ref(),
+            recorded_by: envelope.recorded_by.as_ref(),
+            redacted: &envelope.redacted,
             correlation_id: envelope.correlation.as_ref().map(|id| id.as_str()),
             causation_id: envelope.causation.as_ref().map(|id| id.as_str()),
             traceparent: envelope.traceparent.as_deref(),

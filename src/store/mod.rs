@@ -45,7 +45,7 @@ use self::{
     table::{Table, TableName},
 };
 use crate::domain::{
-    event::{Actor, NewEvent, Target},
+    event::{Actor, NewEvent, RecordedBy, Target},
     ids::{Category, StreamId, StreamName},
     position::PartitionId,
     timestamp::Clock,
@@ -57,12 +57,32 @@ const TENANT: &str = "tenant";
 const AUDIT: &str = "audit";
 
 /// How an append came here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// The door.
     pub origin: Origin,
     /// True when the queue has delivered it before.
     pub redelivered: bool,
+    /// Who handed it to us.
+    pub recorded_by: RecordedBy,
+}
+
+impl Delivery {
+    /// From the ingest queue, delivered this often.
+    pub fn queue(dequeue_count: u32) -> Self {
+        Self { origin: Origin::Ingest, redelivered: dequeue_count > 1, recorded_by: RecordedBy::queue() }
+    }
+
+    /// From a caller that has been verified, or from Annals itself.
+    pub fn direct(recorded_by: RecordedBy) -> Self {
+        Self { origin: Origin::Direct, redelivered: false, recorded_by }
+    }
+
+    /// The same, of events that may have come before: identities are looked up first.
+    #[must_use]
+    pub fn again(self) -> Self {
+        Self { redelivered: true, ..self }
+    }
 }
 
 /// Why events were not stored.
@@ -157,7 +177,7 @@ impl Store {
         delivery: Delivery,
         deadline: Instant,
     ) -> Result<Vec<Answer>, StoreError> {
-        let placed: Vec<_> = events.into_iter().map(|event| candidate(tenant, event)).collect();
+        let placed: Vec<_> = events.into_iter().map(|event| candidate(tenant, event, &delivery)).collect();
         let Some(partition) = placed.first().map(|(partition, _)| *partition) else { return Ok(Vec::new()) };
         if placed.iter().any(|(other, _)| *other != partition) {
             return Err(StoreError::SpansPartitions);
@@ -204,7 +224,8 @@ pub(crate) fn partition_of(tenant: &Tenant, stream: &StreamName) -> PartitionId 
 }
 
 /// Prepares an event: its stream and partition, its salt, and the keyed hash of its actor.
-fn candidate(tenant: &Tenant, event: NewEvent) -> (PartitionId, Candidate) {
+fn candidate(tenant: &Tenant, mut event: NewEvent, delivery: &Delivery) -> (PartitionId, Candidate) {
+    event.recorded_by = Some(delivery.recorded_by.clone());
     let partitions = tenant.settings.partitions;
     let (stream, partition) = match &event.target {
         Target::Stream(name) => (name.clone(), partition_of(tenant, name)),

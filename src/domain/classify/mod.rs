@@ -49,6 +49,8 @@ pub fn classify(event: CloudEvent) -> Result<NewEvent, DecodeError> {
         correlation,
         causation,
         actor,
+        recorded_by: None,
+        redacted: Vec::new(),
         traceparent,
         expected: expected.unwrap_or_default(),
         extensions,

@@ -433,6 +433,8 @@ fn recorded(candidate: &Candidate, position: Position, version: u64, recorded: T
             correlation: event.correlation.clone(),
             causation: event.causation.clone(),
             traceparent: event.traceparent.clone(),
+            recorded_by: event.recorded_by.clone(),
+            redacted: event.redacted.clone(),
             extensions: event.extensions.clone(),
         },
         actor: event.actor.clone(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{BadRow, Reader, SCHEMA, binary, chunks, json, number, on_stream, text, with_chunks};
 use crate::{
     domain::{
-        event::{Actor, Attribute, Data},
+        event::{Actor, Attribute, Data, RecordedBy},
         ids::{CausationId, CorrelationId, EventId, EventType, Source, StreamName},
         position::{PartitionId, Position},
         timestamp::Timestamp,
@@ -42,6 +42,10 @@ pub struct Envelope {
     pub causation: Option<CausationId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_by: Option<RecordedBy>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redacted: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extensions: BTreeMap<String, Attribute>,
 }

@@ -275,6 +275,8 @@ impl Sketch {
             correlation: self.correlation.as_deref().map(|id| CorrelationId::parse(id).unwrap()),
             causation: None,
             actor: None,
+            recorded_by: None,
+            redacted: Vec::new(),
             traceparent: None,
             expected,
             extensions: BTreeMap::new(),

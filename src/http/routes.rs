@@ -1,0 +1,82 @@
+//! The one table that says which routes there are, and who may use them.
+//!
+//! The router is built from it, so that a route which is not here does not exist, and a route
+//! without a [`Need`] cannot be written. Tests walk it with every kind of caller.
+
+use std::sync::Arc;
+
+use axum::{
+    handler::Handler,
+    http::Method,
+    routing::{MethodFilter, MethodRouter, on},
+};
+
+use super::{dead_letters, events, streams, tenants};
+use crate::{access::Role, host::App};
+
+/// What a caller needs for a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// The role in the tenant that the path names as `{tenant}`.
+    Tenant(Role),
+    /// To be an operator.
+    Operator,
+}
+
+/// One route.
+pub(crate) struct Route {
+    #[cfg_attr(not(test), expect(dead_code, reason = "the walks read it; the handler holds it as a filter"))]
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) need: Need,
+    pub(crate) handler: MethodRouter<Arc<App>>,
+}
+
+/// Every route under `/api`.
+#[rustfmt::skip]
+pub(crate) fn table() -> Vec<Route> {
+    use Need::{Operator, Tenant};
+    use Role::{Admin, Auditor, Reader, Writer};
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    const PUT: Method = Method::PUT;
+    vec![
+        route(PUT, "/tenants/{tenant}", Tenant(Admin), tenants::put),
+        route(GET, "/tenants/{tenant}", Tenant(Admin), tenants::get),
+        route(POST, "/tenants/{tenant}/events", Tenant(Writer), events::append),
+        route(GET, "/tenants/{tenant}/events/{id}", Tenant(Reader), events::one),
+        route(GET, "/tenants/{tenant}/streams", Tenant(Reader), streams::list),
+        route(GET, "/tenants/{tenant}/streams/{category}/{id}", Tenant(Reader), streams::one),
+        route(GET, "/tenants/{tenant}/streams/{category}/{id}/events", Tenant(Reader), streams::history),
+        route(GET, "/tenants/{tenant}/dead-letters", Tenant(Auditor), dead_letters::list),
+        route(GET, "/tenants/{tenant}/dead-letters/{id}", Tenant(Auditor), dead_letters::one),
+        route(POST, "/tenants/{tenant}/dead-letters/{id}/replay", Tenant(Auditor), dead_letters::replay),
+        route(GET, "/dead-letters", Operator, dead_letters::list_nobodys),
+        route(GET, "/dead-letters/{id}", Operator, dead_letters::one_of_nobody),
+        route(POST, "/dead-letters/{id}/replay", Operator, dead_letters::replay_nobodys),
+    ]
+}
+
+fn route<H, T>(method: Method, path: &'static str, need: Need, handler: H) -> Route
+where
+    H: Handler<T, Arc<App>>,
+    T: 'static,
+{
+    let filter = MethodFilter::try_from(method.clone()).expect("the table names methods of HTTP");
+    Route { method, path, need, handler: on(filter, handler) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_there_once_and_only_tenants_paths_need_a_role() {
+        let mut seen = std::collections::BTreeSet::new();
+        for Route { method, path, need, .. } in table() {
+            assert!(seen.insert((method.to_string(), path)), "{method} {path} stands twice");
+            let of_tenant = path == "/tenants/{tenant}" || path.starts_with("/tenants/{tenant}/");
+            assert_eq!(matches!(need, Need::Tenant(_)), of_tenant, "{method} {path}");
+        }
+    }
+}
