@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::time::{Duration, Instant};
 
-use super::{App, dead, wire::QueueMessage};
+use super::{App, about::About, dead, wire::QueueMessage};
 use crate::{
     domain::{
         cloud_event::DecodeError,
@@ -60,6 +60,8 @@ pub(super) struct Outcome {
     pub(super) stored: usize,
     pub(super) duplicates: usize,
     pub(super) dead: usize,
+    /// What it was about.
+    pub(super) about: About,
 }
 
 /// Stores every event of a message, each on its own account.
@@ -83,7 +85,8 @@ pub(super) async fn ingest(
     for one in taken {
         match one? {
             Taken::Dead => outcome.dead += 1,
-            Taken::Stored { answer, event } => {
+            Taken::Stored { tenant, answer, event } => {
+                outcome.about.event(&tenant.id, &answer);
                 outcome.duplicates += usize::from(answer.duplicate);
                 outcome.stored += usize::from(!answer.duplicate);
                 outcome.events.extend(event);
@@ -101,7 +104,7 @@ pub(super) async fn bury_whole(app: &App, queue: &str, message: &QueueMessage) -
 }
 
 enum Taken {
-    Stored { answer: Box<Answer>, event: Option<Box<RawValue>> },
+    Stored { tenant: Arc<Tenant>, answer: Box<Answer>, event: Option<Box<RawValue>> },
     Dead,
 }
 
@@ -135,7 +138,7 @@ impl Door<'_> {
         match self.store(&tenant, event).await? {
             Ok(answer) => {
                 let event = self.feed_event(&tenant, &answer)?;
-                Ok(Taken::Stored { answer: Box::new(answer), event })
+                Ok(Taken::Stored { tenant, answer: Box::new(answer), event })
             }
             Err(grave) => {
                 self.bury(Some(&tenant), raw.as_bytes(), grave.code, &grave.reason).await?;

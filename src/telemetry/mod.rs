@@ -1,5 +1,7 @@
 //! Logs: structured, to stdout only. The Functions host turns every line on stderr into an error.
 
+pub mod trace;
+
 use std::error::Error;
 
 use tracing_subscriber::{EnvFilter, filter::Directive};
@@ -18,7 +20,7 @@ pub fn start(filter: Option<&str>, json: bool) {
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stdout);
     // Failing means that a logger runs already: a test's, which is as good.
     let _ = if json {
-        lines.json().flatten_event(true).try_init()
+        lines.json().flatten_event(true).with_span_list(false).try_init()
     } else {
         lines.compact().with_target(false).try_init()
     };
