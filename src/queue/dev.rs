@@ -40,8 +40,7 @@ impl Queues for DevQueues {
     }
 
     async fn state(&self, queue: &QueueName) -> Result<QueueState, StateError> {
-        let failed =
-            |reason: &str| StateError { queue: queue.to_string(), reason: reason.to_owned() };
+        let failed = |reason: &str| StateError { queue: queue.to_string(), reason: reason.to_owned() };
         let response = self.client.get(&self.base).send().await;
         let response = response.map_err(|_| failed("annals dev does not answer"))?;
         let text = response.text().await.map_err(|_| failed("annals dev does not answer"))?;

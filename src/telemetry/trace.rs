@@ -56,7 +56,12 @@ mod tests {
     #[test]
     fn only_a_good_traceparent_counts() {
         assert_eq!(Trace::parse(Some(GOOD)).id(), Some("0af7651916cd43dd8448eb211c80319c"));
-        for bad in [None, Some(""), Some("00-0-0-01"), Some("00-00000000000000000000000000000000-b7ad6b7169203331-01")] {
+        for bad in [
+            None,
+            Some(""),
+            Some("00-0-0-01"),
+            Some("00-00000000000000000000000000000000-b7ad6b7169203331-01"),
+        ] {
             assert_eq!(Trace::parse(bad).id(), None, "{bad:?}");
         }
     }

@@ -7,4 +7,5 @@ mod azure_faults;
 mod conformance_azurite;
 mod conformance_embedded;
 mod handler;
+mod infra;
 mod support;

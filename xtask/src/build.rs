@@ -20,7 +20,17 @@ pub fn handler(root: &Path) -> anyhow::Result<Vec<u8>> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--release", "--locked", "--package", "annals", "--bin", "annals", "--target", TARGET])
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--package",
+            "annals",
+            "--bin",
+            "annals",
+            "--target",
+            TARGET,
+        ])
         .current_dir(root)
         .env("CARGO_TARGET_DIR", &target)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")

@@ -69,7 +69,12 @@ mod tests {
         assert!(check(&elf(62, &[1, 1])[..100]).unwrap_err().contains("cut off"));
     }
 
-    #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(target_feature = "crt-static")))]
+    #[cfg(all(
+        target_os = "linux",
+        target_arch = "x86_64",
+        target_env = "gnu",
+        not(target_feature = "crt-static")
+    ))]
     #[test]
     fn this_very_test_is_linked_dynamically_and_refused() {
         let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();

@@ -19,6 +19,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+pub use zip;
 use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
 /// Name of the handler, as `host.json` calls it.
@@ -47,7 +48,8 @@ impl Package {
         );
         let mut files = BTreeMap::from([("host.json".to_owned(), host), (HANDLER.to_owned(), handler)]);
         let folder = root.join("function-definitions");
-        let entries = fs::read_dir(&folder).with_context(|| format!("{} cannot be read", folder.display()))?;
+        let entries =
+            fs::read_dir(&folder).with_context(|| format!("{} cannot be read", folder.display()))?;
         for entry in entries {
             let entry = entry.with_context(|| format!("{} cannot be read", folder.display()))?;
             let definition = entry.path().join("function.json");
