@@ -169,7 +169,7 @@ resource settings 'Microsoft.Web/sites/config@2024-11-01' = {
     ANNALS_INGEST_QUEUE: ingestQueue
     ANNALS_PUBLISH_QUEUE: publishQueue
     ANNALS_LOG: logFilter
-    OTEL_EXPORTER_OTLP_ENDPOINT: otlpEndpoint
+    ANNALS_OTLP_ENDPOINT: otlpEndpoint
   }
 }
 

@@ -83,6 +83,7 @@ async fn invocation(
     let invocation_id = id.and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
     let trace = Trace::of(headers);
     let span = tracing::info_span!("invocation", function, invocation_id, trace_id = trace.id());
+    trace.adopt(&span);
     let work = trace.clone().scope(AssertUnwindSafe(work).catch_unwind().instrument(span));
     let result = work.await.unwrap_or(Err(Failure::Panic));
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -61,6 +61,7 @@ async fn logged(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let trace = Trace::of(request.headers());
     let span = tracing::info_span!("request", %method, path, trace_id = trace.id());
+    trace.adopt(&span);
     let trace_id = trace.id().map(str::to_owned);
     let response = trace.scope(next.run(request).instrument(span)).await;
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -195,6 +195,9 @@ impl Store {
             return Err(StoreError::SpansPartitions);
         }
         let span = tracing::info_span!("append", tenant = %tenant.id, %partition, events = placed.len());
+        if let [(_, one)] = placed.as_slice() {
+            Trace::parse(one.event.traceparent.as_deref()).adopt(&span);
+        }
         let append = Append {
             events: placed.into_iter().map(|(_, candidate)| candidate).collect(),
             origin: delivery.origin,

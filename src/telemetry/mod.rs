@@ -1,29 +1,56 @@
 //! Logs: structured, to stdout only. The Functions host turns every line on stderr into an error.
 
+mod otlp;
 pub mod trace;
 
 use std::error::Error;
 
-use tracing_subscriber::{EnvFilter, filter::Directive};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::Directive, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 /// Starts logging. `json` for machines, else one readable line an event.
 ///
 /// `azure_core` never logs below info, whatever the filter says: at debug it prints the
 /// Authorization header.
 pub fn start(filter: Option<&str>, json: bool) {
+    begin(filter, json, None);
+}
+
+/// Starts the handler's logging, and the export of its spans where a collector is named.
+pub fn serve(filter: Option<&str>, collector: Option<&str>) {
+    begin(filter, true, collector);
+}
+
+fn begin(filter: Option<&str>, json: bool, collector: Option<&str>) {
     let filter =
         filter.and_then(|text| EnvFilter::try_new(text).ok()).unwrap_or_else(|| EnvFilter::new("info"));
-    let quiet =
-        ["azure_core=info", "azure_storage=info", "azure_data_tables=info", "hyper=info", "reqwest=info"];
+    let quiet = [
+        "azure_core=info",
+        "azure_storage=info",
+        "azure_data_tables=info",
+        "hyper=info",
+        "reqwest=info",
+        "opentelemetry=warn",
+    ];
     let directives = quiet.into_iter().filter_map(|directive| directive.parse::<Directive>().ok());
     let filter = directives.fold(filter, EnvFilter::add_directive);
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stdout);
-    // Failing means that a logger runs already: a test's, which is as good.
-    let _ = if json {
-        lines.json().flatten_event(true).with_span_list(false).try_init()
+    let lines = fmt::layer().with_writer(std::io::stdout);
+    let lines = if json {
+        lines.json().flatten_event(true).with_span_list(false).boxed()
     } else {
-        lines.compact().with_target(false).try_init()
+        lines.compact().with_target(false).boxed()
     };
+    let (spans, problem) = match collector.filter(|text| !text.trim().is_empty()).map(otlp::layer) {
+        Some(Ok(layer)) => (Some(layer), None),
+        Some(Err(problem)) => (None, Some(problem)),
+        None => (None, None),
+    };
+    // Failing means that a logger runs already: a test's, which is as good.
+    let _ = tracing_subscriber::registry().with(spans).with(lines).with(filter).try_init();
+    if let Some(error) = problem {
+        tracing::warn!(evt = "telemetry.not-exported", error, "spans stay here");
+    }
 }
 
 /// An error and all its sources in one line: sources are never printed by `Display` itself.

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use axum::http::HeaderMap;
+use tracing::Span;
 
 use crate::domain::classify::is_traceparent;
 
@@ -34,6 +35,13 @@ impl Trace {
     /// Does work in this context: what it stores without a `traceparent` of its own gets this one.
     pub async fn scope<F: Future>(self, work: F) -> F::Output {
         CURRENT.scope(self, work).await
+    }
+
+    /// Makes this the parent of a span that has not begun yet, as far as spans are exported.
+    pub fn adopt(&self, span: &Span) {
+        if let Some(traceparent) = self.traceparent() {
+            super::otlp::adopt(span, traceparent);
+        }
     }
 
     /// The whole text.

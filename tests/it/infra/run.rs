@@ -238,3 +238,42 @@ async fn the_gauge_counts_what_is_there_and_says_what_it_could_not_read() {
     let poison = queues.iter().find(|line| line["poison"] == true && line["depth"] == 1);
     assert!(poison.is_some_and(|line| line["oldest_s"].is_u64()), "{queues:?}");
 }
+
+/// Whatever is posted to it, for a second.
+async fn collected() -> (String, tokio::sync::mpsc::Receiver<axum::body::Bytes>) {
+    let (sender, receiver) = tokio::sync::mpsc::channel(16);
+    let take = move |body: axum::body::Bytes| async move {
+        let _ = sender.send(body).await;
+    };
+    let router = axum::Router::new().route("/v1/traces", axum::routing::post(take));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, receiver)
+}
+
+#[tokio::test]
+async fn spans_reach_a_collector_in_the_trace_of_the_sender() {
+    let (url, mut posted) = collected().await;
+    let data = tempfile::tempdir().unwrap();
+    let settings = [
+        ("ANNALS_DATA_DIR", data.path().to_str().unwrap()),
+        ("ANNALS_LOG", "info"),
+        ("ANNALS_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+    ];
+    let handler = Handler::start(&settings).await;
+    handler.register("acme").await;
+    handler.invoke("ingest", &faulted("acme", "f-1"), 1).await.unwrap();
+    let trace = hex::decode(&TRACE[3..35]).unwrap();
+    let contains = |body: &[u8], part: &[u8]| body.windows(part.len()).any(|window| window == part);
+    let found = async {
+        while let Some(body) = posted.recv().await {
+            if contains(&body, &trace) && contains(&body, b"append") && contains(&body, b"annals") {
+                return;
+            }
+        }
+        panic!("the collector ended");
+    };
+    tokio::time::timeout(Duration::from_secs(30), found).await.expect("a span in the sender's trace");
+}
