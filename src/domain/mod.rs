@@ -18,6 +18,7 @@ pub mod known;
 pub mod marain;
 pub mod message;
 pub mod position;
+pub mod redaction;
 pub mod timestamp;
 
 /// Status of an instance that has failed.

@@ -46,6 +46,8 @@ pub struct Candidate {
     pub fingerprint: Fingerprint,
     /// Keyed hash of its actor.
     pub actor: Option<String>,
+    /// Whether streams of its status want attention in its tenant.
+    pub attention: bool,
 }
 
 impl Candidate {
