@@ -11,6 +11,38 @@ param environmentName string
 @minLength(1)
 param location string
 
+@description('How callers of the API prove who they are. `platform` needs App Service authentication, which is yours to set up.')
+@allowed([
+  'entra,keys'
+  'entra'
+  'keys'
+  'platform'
+])
+param auth string = 'entra,keys'
+
+@description('Client id of the app registration that callers get tokens for (docs/OPERATIONS.md, "Deploy"). Empty only where `auth` has no entra.')
+param apiClientId string = ''
+
+@description('Object ids of the first operators: users, service principals or managed identities of this directory.')
+param operatorIds array = []
+
+@description('Object id of who deploys (azd: AZURE_PRINCIPAL_ID): an operator too.')
+param principalId string = ''
+
+@description('Tenants that the queue may write to. Empty: all.')
+param queueTenants array = []
+
+@description('Hosts of private endpoints that may be the account of a tenant, where it does not bear the name of an account.')
+param siloHosts array = []
+
+@description('HTTP writes a second of one tenant on one instance.')
+@minValue(1)
+param writesPerSecond int = 1000
+
+@description('HTTP reads a second of one tenant on one instance.')
+@minValue(1)
+param readsPerSecond int = 1000
+
 @description('Base of the links in events, such as https://annals.example. Empty: the host name of the function app.')
 param publicUrl string = ''
 
@@ -102,6 +134,13 @@ var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = {
   'azd-env-name': environmentName
 }
+var directory = tenant().tenantId
+var login = environment().authentication.loginEndpoint
+var operatorNames = [for id in union(operatorIds, empty(principalId) ? [] : [principalId]): 'entra:${directory}:${id}']
+var audiences = empty(apiClientId) ? [] : [
+  'api://${apiClientId}'
+  apiClientId
+]
 var ingestQueue = 'annals-ingest'
 var publishQueue = 'annals-publish'
 var checkpointContainer = 'checkpoints'
@@ -262,6 +301,15 @@ module app 'modules/functionapp.bicep' = {
     publishQueue: publishQueue
     topicEndpoint: topic.outputs.endpoint
     insightsConnectionString: monitoring.outputs.insightsConnectionString
+    auth: auth
+    operators: join(operatorNames, ',')
+    tokenIssuers: '${login}${directory}/v2.0,https://sts.windows.net/${directory}/'
+    tokenAudiences: join(audiences, ',')
+    jwksUrl: '${login}${directory}/discovery/v2.0/keys'
+    queueTenants: join(queueTenants, ',')
+    siloHosts: join(siloHosts, ',')
+    writesPerSecond: writesPerSecond
+    readsPerSecond: readsPerSecond
     publicUrl: publicUrl
     logFilter: logFilter
     otlpEndpoint: otlpEndpoint
@@ -302,13 +350,19 @@ module workbook 'modules/workbook.bicep' = {
 output AZURE_LOCATION string = location
 
 @description('Directory of the subscription.')
-output AZURE_TENANT_ID string = tenant().tenantId
+output AZURE_TENANT_ID string = directory
 
 @description('The resource group.')
 output AZURE_RESOURCE_GROUP string = group.name
 
 @description('The function app.')
 output SERVICE_ANNALS_NAME string = app.outputs.name
+
+@description('What callers of the API get a token for.')
+output ANNALS_TOKEN_RESOURCE string = empty(apiClientId) ? '' : 'api://${apiClientId}'
+
+@description('Principal id of the identity of the app: what a silo gives a role to.')
+output ANNALS_PRINCIPAL_ID string = identity.outputs.principalId
 
 @description('Where the API answers, under /api.')
 output ANNALS_URL string = app.outputs.url

@@ -39,6 +39,33 @@ param insightsConnectionString string
 @description('Base of links. Empty: the host name of the app.')
 param publicUrl string
 
+@description('How callers prove who they are.')
+param auth string
+
+@description('Names of the first operators, joined by commas.')
+param operators string
+
+@description('Accepted issuers of bearer tokens, joined by commas.')
+param tokenIssuers string
+
+@description('Accepted audiences of bearer tokens, joined by commas.')
+param tokenAudiences string
+
+@description('Where the keys of the issuer are.')
+param jwksUrl string
+
+@description('Tenants that the queue may write to, joined by commas; all, if empty.')
+param queueTenants string
+
+@description('Hosts of private endpoints that may be the account of a tenant, joined by commas.')
+param siloHosts string
+
+@description('HTTP writes a second of one tenant on one instance.')
+param writesPerSecond int
+
+@description('HTTP reads a second of one tenant on one instance.')
+param readsPerSecond int
+
 @description('Tracing filter of the handler.')
 param logFilter string
 
@@ -168,6 +195,16 @@ resource settings 'Microsoft.Web/sites/config@2024-11-01' = {
     ANNALS_PUBLIC_URL: empty(publicUrl) ? 'https://${app.properties.defaultHostName}' : publicUrl
     ANNALS_INGEST_QUEUE: ingestQueue
     ANNALS_PUBLISH_QUEUE: publishQueue
+    ANNALS_AUTH: auth
+    ANNALS_OPERATORS: operators
+    ANNALS_TOKEN_ISSUERS: tokenIssuers
+    ANNALS_TOKEN_AUDIENCES: tokenAudiences
+    ANNALS_JWKS_URL: jwksUrl
+    ANNALS_QUEUE_TENANTS: queueTenants
+    ANNALS_STORAGE_SUFFIX: environment().suffixes.storage
+    ANNALS_STORAGE_HOSTS: siloHosts
+    ANNALS_WRITES_PER_SECOND: string(writesPerSecond)
+    ANNALS_READS_PER_SECOND: string(readsPerSecond)
     ANNALS_LOG: logFilter
     ANNALS_OTLP_ENDPOINT: otlpEndpoint
   }

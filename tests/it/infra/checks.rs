@@ -11,13 +11,22 @@ use super::{
 
 /// Settings that nobody puts into Bicep: the platform or the host sets them, or they belong to a
 /// developer's machine, or to an account with a key, which a deployment has not.
-const NOT_DEPLOYED: [&str; 6] = [
+const NOT_DEPLOYED: [&str; 14] = [
     "FUNCTIONS_CUSTOMHANDLER_PORT",
     "IDENTITY_ENDPOINT",
     "IDENTITY_HEADER",
     "AnnalsStorage",
     "ANNALS_DATA_DIR",
     "ANNALS_DEV_QUEUES",
+    "ANNALS_DEV",
+    "WEBSITE_AUTH_ENABLED",
+    "WEBSITE_INSTANCE_ID",
+    "WEBSITE_SITE_NAME",
+    "WEBSITE_HOSTNAME",
+    "WEBSITE_OWNER_NAME",
+    // One for each silo that is named instead of addressed; ours are addressed (tenants.bicep).
+    "AnnalsSilos__{name}",
+    "AnnalsSilos__{name}__tableServiceUri",
 ];
 /// What the host itself reads, with the reason.
 const HOST: [(&str, &str); 8] = [
@@ -150,10 +159,10 @@ fn unlisted(deployment: &Deployment) -> Vec<String> {
     let mut findings = BTreeSet::new();
     for (path, text) in code {
         for literal in text.split('"').skip(1).step_by(2) {
-            let setting = ["ANNALS_", "AnnalsStorage", "AnnalsEventGrid", "IDENTITY_"]
+            let setting = ["ANNALS_", "AnnalsStorage", "AnnalsEventGrid", "IDENTITY_", "WEBSITE_"]
                 .iter()
                 .any(|prefix| literal.starts_with(prefix))
-                && literal.len() > "ANNALS_".len()
+                && !literal.ends_with('_')
                 && literal.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
             // Between `annals dev` and its own child.
             if setting && literal != "ANNALS_DEV_PARENT" && !listed.contains(literal) {

@@ -100,6 +100,7 @@ async fn unpacked_it_starts_as_the_host_starts_it() {
         .env("FUNCTIONS_CUSTOMHANDLER_WORKER_ID", "w-1")
         .env("FUNCTIONS_APP_ROOT_PATH", app.path())
         .env("ANNALS_DATA_DIR", data.path())
+        .env("ANNALS_AUTH", "keys")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()

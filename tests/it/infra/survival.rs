@@ -16,6 +16,7 @@ fn fails_with(settings: &[(&str, &str)]) -> Option<i32> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
     command
         .env_clear()
+        .env("ANNALS_AUTH", "keys")
         .envs(settings.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
