@@ -58,6 +58,8 @@ pub(super) enum Failure {
     NoPublicUrl,
     #[error("feed debt was not handed over")]
     Handover(#[from] HandoverError),
+    #[error("the host does not forward HTTP requests")]
+    NotForwarded,
     #[error("an internal error")]
     Panic,
 }
@@ -252,6 +254,16 @@ pub(super) async fn gauge(State(app): State<Arc<App>>, headers: HeaderMap) -> In
         Ok(done(Outcome::default()))
     })
     .await
+}
+
+/// The `http` function is forwarded as it is and never invoked. This is reached only when forwarding
+/// was switched off: the invocation fails, with a log line that says what to set.
+pub(super) async fn http() -> Failure {
+    tracing::error!(
+        evt = "host.not-forwarding",
+        "host.json must set customHandler.enableForwardingHttpRequest: nothing is served over HTTP"
+    );
+    Failure::NotForwarded
 }
 
 /// Keeps a message of the publish queue that is none.

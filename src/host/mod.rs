@@ -66,6 +66,7 @@ pub fn router(app: Arc<App>, port: u16) -> Router {
         .route("/publish-poison", post(functions::publish_poison))
         .route("/sweep", post(functions::sweep))
         .route("/gauge", post(functions::gauge))
+        .route("/http", post(functions::http))
         .route_layer(middleware::from_fn_with_state(port, only_the_host));
     Router::new()
         .route("/", get(ping))

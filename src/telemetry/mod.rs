@@ -3,11 +3,30 @@
 mod otlp;
 pub mod trace;
 
-use std::error::Error;
+use std::{
+    error::Error,
+    io::{IsTerminal, stdout},
+};
 
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::Directive, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, Layer,
+    filter::Directive,
+    fmt::{self, format::Writer, time::FormatTime},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
 };
+
+use crate::domain::timestamp::{Clock, SystemClock};
+
+/// The time of day, which is all that a person at a terminal needs.
+struct TimeOfDay;
+
+impl FormatTime for TimeOfDay {
+    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        let now = SystemClock.now().to_string();
+        writer.write_str(now.get(11..19).unwrap_or(&now))
+    }
+}
 
 /// Starts logging. `json` for machines, else one readable line an event.
 ///
@@ -35,11 +54,11 @@ fn begin(filter: Option<&str>, json: bool, collector: Option<&str>) {
     ];
     let directives = quiet.into_iter().filter_map(|directive| directive.parse::<Directive>().ok());
     let filter = directives.fold(filter, EnvFilter::add_directive);
-    let lines = fmt::layer().with_writer(std::io::stdout);
+    let lines = fmt::layer().with_writer(stdout);
     let lines = if json {
         lines.json().flatten_event(true).with_span_list(false).boxed()
     } else {
-        lines.compact().with_target(false).boxed()
+        lines.compact().with_target(false).with_timer(TimeOfDay).with_ansi(stdout().is_terminal()).boxed()
     };
     let (spans, problem) = match collector.filter(|text| !text.trim().is_empty()).map(otlp::layer) {
         Some(Ok(layer)) => (Some(layer), None),

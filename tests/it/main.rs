@@ -3,9 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod access;
+mod architecture;
 mod azure_faults;
 mod conformance_azurite;
 mod conformance_embedded;
+mod dev;
+mod dev_host;
+mod function_definitions;
 mod handler;
+mod host_contract;
 mod infra;
 mod support;

@@ -64,7 +64,9 @@ impl<'a> Walker<'a> {
         match first {
             b'{' => self.object(depth_left.checked_sub(1).ok_or(Stuck)?)?,
             b'[' => self.array(depth_left.checked_sub(1).ok_or(Stuck)?)?,
-            b'"' => drop(self.string()?),
+            b'"' => {
+                self.string()?;
+            }
             _ => self.token()?,
         }
         let span = start..self.at;

@@ -1,4 +1,6 @@
 //! What tests share.
 
 pub(crate) mod azurite;
+pub(crate) mod dev;
 pub(crate) mod handler;
+pub(crate) mod raw;
