@@ -270,14 +270,14 @@ fn expr(node: Node<'_>, text: &str) -> Expr {
 fn used<'t>(root: Node<'_>, text: &'t str) -> Vec<(&'t str, usize)> {
     let (mut names, mut local) = (Vec::new(), BTreeSet::new());
     walk(root, &mut |node| {
-        if node.kind() == "for_statement" {
-            if let Some(item) = children(node).first() {
-                walk(*item, &mut |inner| {
-                    if matches!(inner.kind(), "identifier" | "loop_variable" | "loop_enumerator") {
-                        local.insert(source(inner, text));
-                    }
-                });
-            }
+        if node.kind() == "for_statement"
+            && let Some(item) = children(node).first()
+        {
+            walk(*item, &mut |inner| {
+                if matches!(inner.kind(), "identifier" | "loop_variable" | "loop_enumerator") {
+                    local.insert(source(inner, text));
+                }
+            });
         }
         let Some(parent) = node.parent().filter(|_| node.kind() == "identifier") else { return };
         let first = parent.named_child(0).is_some_and(|child| child.id() == node.id());

@@ -16,8 +16,11 @@ const ROLES: [(&str, &str); 8] = [
     ("keyVaultSecretsUser", "4633458b-17de-408a-b874-0445c86b69e6"),
 ];
 
+/// A role, what it is given on, and why.
+type Call = (&'static str, &'static str, &'static str);
+
 /// Crates that call a data plane, and the roles that their calls need: `(role, scope, why)`.
-const CALLS: [(&str, &[(&str, &str, &str)]); 2] = [
+const CALLS: [(&str, &[Call]); 2] = [
     (
         "azure_data_tables",
         &[
