@@ -4,7 +4,7 @@
 //! with SIGKILL, so the last five seconds of spans end with us.)
 
 use tracing::{Span, Subscriber};
-use tracing_subscriber::{Layer, registry::LookupSpan};
+use tracing_subscriber::Layer;
 
 type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
 
@@ -12,7 +12,7 @@ type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
 #[cfg(feature = "otlp")]
 pub(super) fn layer<S>(base: &str) -> Result<BoxedLayer<S>, String>
 where
-    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    S: Subscriber + for<'span> tracing_subscriber::registry::LookupSpan<'span> + Send + Sync,
 {
     use opentelemetry::trace::TracerProvider;
     use opentelemetry_otlp::{SpanExporter, WithExportConfig};
