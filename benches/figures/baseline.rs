@@ -39,9 +39,26 @@ pub(crate) async fn raw(table: &dyn Table, batches: &[Batch], warm: usize) -> an
             *version = etag;
         }
         let batch = Batch::new(batch.partition(), ops)?;
-        etag = table.commit(&name, &batch).await?.context("the head's version")?;
+        etag = sent(table, &name, &batch).await?;
     }
     Ok(started.elapsed())
+}
+
+/// Commits, and looks after an unknown outcome (a kept connection that the server has just closed)
+/// whether the head has moved. Gives the head's new version.
+async fn sent(table: &dyn Table, name: &TableName, batch: &Batch) -> anyhow::Result<ETag> {
+    loop {
+        match table.commit(name, batch).await {
+            Ok(etag) => return etag.context("the head's version"),
+            Err(CommitError::Unknown { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let Ok(Some(head)) = table.get(name, batch.partition(), keys::HEAD).await else { continue };
+        if batch.ops().first().and_then(row).is_some_and(|wanted| head.row.int("Last") == wanted.int("Last"))
+        {
+            return Ok(head.etag);
+        }
+    }
 }
 
 /// The rows of one event.
@@ -135,21 +152,27 @@ pub(crate) async fn one_at_a_time(
 const PAUSE: Duration = Duration::from_millis(1);
 
 async fn write(table: &dyn Table, name: &TableName, partition: &str, single: Single) -> anyhow::Result<()> {
-    for attempt in 0.. {
-        let head = table.get(name, partition, keys::HEAD).await?.context("the head")?;
+    let mut conflicts = 0;
+    loop {
+        // A read that failed is read again; so is the head after an unknown outcome.
+        let Ok(head) = table.get(name, partition, keys::HEAD).await else { continue };
+        let head = head.context("the head")?;
         let last = head.row.int("Last").context("a number")? + 1;
         let batch = Batch::new(partition, single_ops(&single, last, head.etag))?;
         match table.commit(name, &batch).await {
-            Ok(_) => break,
-            Err(CommitError::Changed { .. } | CommitError::Exists { .. }) => {
-                let most = PAUSE * (1 << attempt.min(PAUSES));
+            Ok(_) => return Ok(()),
+            Err(CommitError::Changed { .. }) => {
+                let most = PAUSE * (1 << conflicts.min(PAUSES));
+                conflicts += 1;
                 let pause = most.mul_f64(rand::rng().random::<f64>());
                 tokio::time::sleep(pause).await;
             }
+            Err(CommitError::Unknown { .. }) => {}
+            // The attempt whose outcome was unknown had landed.
+            Err(CommitError::Exists { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
 }
 
 /// How often the pause doubles.
