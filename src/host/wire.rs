@@ -5,11 +5,11 @@
 //! members of the message are merged over the metadata, so that only the first can be believed
 //! about how often a message was delivered.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 /// Name of the input binding of the queue functions.
 const MESSAGE: &str = "msg";
@@ -23,13 +23,25 @@ pub(super) enum WireError {
     NoMessage,
 }
 
+/// Members borrow from the invocation: it holds a message of up to 64 KiB, and much that is never
+/// looked at.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Invocation {
-    #[serde(default)]
-    data: BTreeMap<String, Value>,
-    #[serde(default)]
-    metadata: BTreeMap<String, Value>,
+struct Invocation<'a> {
+    #[serde(default, borrow)]
+    data: BTreeMap<Text<'a>, &'a RawValue>,
+    #[serde(default, borrow)]
+    metadata: BTreeMap<Text<'a>, &'a RawValue>,
+}
+
+/// A string that borrows when it holds no escapes (a bare `Cow` never does).
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl std::borrow::Borrow<str> for Text<'_> {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
 }
 
 /// A message as a queue function gets it.
@@ -46,14 +58,17 @@ pub(super) struct QueueMessage {
 impl QueueMessage {
     /// Reads an invocation of a queue function.
     pub(super) fn parse(invocation: &[u8]) -> Result<Self, WireError> {
-        let Invocation { mut data, metadata } = serde_json::from_slice(invocation)?;
-        let only = (data.len() == 1).then(|| data.keys().next().cloned()).flatten();
-        let value = data.remove(MESSAGE).or_else(|| only.and_then(|name| data.remove(&name)));
-        let (stored, trusted) = match value.ok_or(WireError::NoMessage)? {
-            Value::String(text) => payload(text),
-            other => (other.to_string().into_bytes(), false),
+        let Invocation { data, metadata } = serde_json::from_slice(invocation)?;
+        let only = || data.values().next().filter(|_| data.len() == 1);
+        let value = data.get(MESSAGE).or_else(only).ok_or(WireError::NoMessage)?;
+        let (stored, trusted) = match value.get() {
+            text if text.starts_with('"') => payload(serde_json::from_str::<Text<'_>>(text)?.0),
+            other => (other.as_bytes().to_vec(), false),
         };
-        let label = |key: &str| metadata.get(key).and_then(Value::as_str).map(unquote);
+        let label = |key: &str| {
+            let text = serde_json::from_str::<Text<'_>>(metadata.get(key)?.get()).ok()?;
+            Some(unquote(&text.0))
+        };
         let count = label("DequeueCount").and_then(|digits| digits.parse().ok()).filter(|_| trusted);
         Ok(Self {
             body: without_base64(stored),
@@ -64,15 +79,15 @@ impl QueueMessage {
 }
 
 /// The stored text of a message, and whether the metadata beside it can be believed.
-fn payload(text: String) -> (Vec<u8>, bool) {
+fn payload(text: Cow<'_, str>) -> (Vec<u8>, bool) {
     if text.starts_with('"')
         && let Ok(inner) = serde_json::from_str::<String>(&text)
     {
         return (inner.into_bytes(), false);
     }
-    match STANDARD.decode(&text) {
+    match STANDARD.decode(text.as_ref()) {
         Ok(bytes) => (bytes, true),
-        Err(_) => (text.into_bytes(), false),
+        Err(_) => (text.into_owned().into_bytes(), false),
     }
 }
 
