@@ -22,6 +22,7 @@ use crate::{
         Feed,
         handover::{HandoverError, PublishMessage},
     },
+    journal::SweepError,
     queue::PutError,
     store::{
         dead_letters::DeadLetterError,
@@ -57,6 +58,8 @@ pub(super) enum Failure {
     NoPublicUrl,
     #[error("feed debt was not handed over")]
     Handover(#[from] HandoverError),
+    #[error("what is due was not all put on record")]
+    Sweep(#[from] SweepError),
     #[error("the host does not forward HTTP requests")]
     NotForwarded,
     #[error("an internal error")]
@@ -226,12 +229,17 @@ pub(super) async fn publish_poison(State(app): State<Arc<App>>, headers: HeaderM
     .await
 }
 
-/// Hands over feed debt that its writer left behind.
+/// Hands over feed debt that its writer left behind, and puts on record what fell due.
 pub(super) async fn sweep(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
     invocation("sweep", &headers, async {
-        let handed = app.handover.sweep(&app.store, app.store.clock().now()).await?;
+        let now = app.store.clock().now();
+        let (handed, fallen) = tokio::join!(app.handover.sweep(&app.store, now), app.journal.sweep(now));
+        let (handed, fallen) = (handed?, fallen?);
         if handed > 0 {
             tracing::info!(evt = "feed.swept", commits = handed);
+        }
+        if fallen > 0 {
+            tracing::info!(evt = "journal.swept", events = fallen);
         }
         Ok(done(Outcome::default()))
     })

@@ -4,6 +4,7 @@
 //! invocation. Function routes therefore take a request only when its `Host` is our own loopback
 //! address, which a forwarded request, keeping the public one, never has.
 
+mod commands;
 mod dead;
 mod functions;
 mod ingest;
@@ -27,6 +28,7 @@ use crate::{
     domain::ids::TenantId,
     feed::handover::Handover,
     http::Gatekeeper,
+    journal::Journal,
     links::PublicUrl,
     queue::{QueueName, Queues},
     store::Store,
@@ -37,6 +39,8 @@ use crate::{
 pub struct App {
     /// The store.
     pub store: Arc<Store>,
+    /// Commands and what becomes of them.
+    pub journal: Journal,
     /// Hands commits over to the publish queue.
     pub handover: Handover,
     /// Puts messages back.

@@ -1,6 +1,7 @@
 //! The HTTP API: the one route table, and the one stack of layers in front of it.
 
 mod buckets;
+mod commands;
 mod cursor;
 mod dead_letters;
 mod events;

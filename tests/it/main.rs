@@ -5,6 +5,7 @@
 mod access;
 mod architecture;
 mod azure_faults;
+mod commands;
 mod conformance_azurite;
 mod conformance_embedded;
 mod dev;
@@ -12,6 +13,7 @@ mod dev_host;
 mod function_definitions;
 mod handler;
 mod host_contract;
+mod legacy_api;
 mod support;
 mod tenancy;
 mod tokens;

@@ -67,9 +67,7 @@ impl<'a> Walker<'a> {
         match first {
             b'{' => self.object(depth_left.checked_sub(1).ok_or(Stuck)?)?,
             b'[' => self.array(depth_left.checked_sub(1).ok_or(Stuck)?)?,
-            b'"' => {
-                self.string()?;
-            }
+            b'"' => self.string().map(|_| ())?,
             _ => self.token()?,
         }
         let span = start..self.at;
