@@ -73,7 +73,7 @@ impl Worker {
     /// A winner that lost a race lately rests for one or two round trips, so that those who have to
     /// read before they can try again get a turn. (Back-off on the loser starves it: see ADR 0004.)
     async fn let_others_in(&mut self) {
-        if self.contested.is_some_and(|at| at.elapsed() < CONTESTED) {
+        if Rule::WinnerRests.holds() && self.contested.is_some_and(|at| at.elapsed() < CONTESTED) {
             let rest = self.round_trip.mul_f64(self.random.random_range(1.0..2.0));
             sleep(rest).await;
         }
