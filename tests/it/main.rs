@@ -3,8 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod access;
+mod appends;
 mod azure_faults;
 mod conformance_azurite;
 mod conformance_embedded;
-mod handler;
+mod dead_letters;
+mod dead_storage;
+mod faults;
+mod forged;
+mod history;
+mod hostile;
+mod loads;
+mod publishing;
+mod settings;
 mod support;

@@ -1,4 +1,6 @@
 //! What tests share.
 
-pub(crate) mod azurite;
 pub(crate) mod handler;
+pub(crate) mod load;
+pub(crate) mod queues;
+pub(crate) mod read;
