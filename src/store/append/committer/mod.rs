@@ -32,6 +32,10 @@ const CONTESTED: Duration = Duration::from_secs(10);
 const ALONE: Duration = Duration::from_secs(2);
 /// Round trips in which a process that has lost can read what it must, and commit.
 const TURN: f64 = 4.0;
+/// Most processes that a winner waits for, one after the other.
+const MOST_TURNS: usize = 8;
+/// Longest rest of a winner, however slow storage is.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 /// First and longest pause after a failure that may pass.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 /// Furthest that this process's clock may be from the storage service's.

@@ -63,6 +63,8 @@ pub(super) struct Worker {
     pub(super) proven: u64,
     /// When another process last moved the head under us.
     pub(super) contested: Option<Instant>,
+    /// Commits of other processes since our own last one: how many of them want a turn.
+    pub(super) foreign: usize,
     /// When this process last left room for others.
     pub(super) rested: Instant,
     /// Mean duration of a commit.
@@ -87,6 +89,7 @@ impl Worker {
             line: Line::default(),
             proven: 0,
             contested: None,
+            foreign: 0,
             rested: Instant::now(),
             round_trip: Duration::ZERO,
             failures: 0,
@@ -286,6 +289,7 @@ impl Worker {
     pub(super) async fn refresh(&mut self) -> Result<Vec<Commit>, StateError> {
         let ticket = self.line.last_ticket();
         let commits = self.state.refresh().await?;
+        self.foreign += commits.len();
         self.proven = self.proven.max(ticket);
         Ok(commits)
     }

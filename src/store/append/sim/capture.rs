@@ -111,6 +111,7 @@ pub(super) fn longest_wait(seed: u64, processes: usize) -> Result<Duration, Brok
 /// Whether nobody waited long.
 pub(super) fn nobody_starves(seed: u64, processes: usize) -> Result<(), Broken> {
     let longest = longest_wait(seed, processes)?;
+    println!("seed {seed}, {processes} processes: the longest wait was {longest:?}");
     demand!(longest <= LONGEST, "seed {seed}: with {processes} processes somebody waited {longest:?}");
     Ok(())
 }
