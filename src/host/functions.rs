@@ -145,6 +145,11 @@ pub(super) async fn ingest_poison(State(app): State<Arc<App>>, headers: HeaderMa
         let queue = format!("{}-poison", app.ingest_queue);
         let work = AssertUnwindSafe(ingest::ingest(&app, &queue, &message, Chance::Last)).catch_unwind();
         match work.await {
+            Ok(Ok(outcome)) if message.dequeue_count > 1 && !outcome.events.is_empty() => {
+                tracing::warn!(evt = "ingest.put-back", "nothing is published: the message goes back");
+                app.queues.put(&app.ingest_queue, &message.body).await?;
+                Ok(done(Outcome { events: Vec::new(), ..outcome }))
+            }
             Ok(Ok(outcome)) => Ok(done(outcome)),
             Ok(Err(error)) => {
                 tracing::warn!(
