@@ -15,11 +15,11 @@ fn faults() -> Plan {
         faults: vec![
             (Fault::LoseRequest, 0.01),
             (Fault::LoseReply, 0.03),
-            (Fault::Answer(500), 0.01),
-            (Fault::AnswerAfter(500), 0.01),
-            (Fault::Answer(503), 0.005),
-            (Fault::AnswerAfter(503), 0.005),
-            (Fault::Answer(429), 0.005),
+            (Fault::Answer(500), 0.003),
+            (Fault::AnswerAfter(500), 0.005),
+            (Fault::Answer(503), 0.003),
+            (Fault::AnswerAfter(503), 0.003),
+            (Fault::Answer(429), 0.002),
             (Fault::Answer(409), 0.01),
             (Fault::AnswerAfter(409), 0.01),
             (Fault::Answer(412), 0.01),
@@ -42,7 +42,7 @@ async fn keeps_every_promise(seed: u64) {
     }
     handlers[0].register("acme").await;
     proxy.set(seed, faults());
-    let load = Load { messages: 400, streams: 40, seed, patience: 50 };
+    let load = Load { messages: 250, streams: 40, seed, patience: 50 };
     let began = Instant::now();
     let delivered = load.deliver(&handlers).await;
     println!(
