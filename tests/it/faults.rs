@@ -42,7 +42,7 @@ async fn keeps_every_promise(seed: u64) {
     }
     handlers[0].register("acme").await;
     proxy.set(seed, faults());
-    let load = Load { messages: 250, streams: 40, seed, patience: 50 };
+    let load = Load { messages: 100, streams: 20, seed, patience: 50 };
     let began = Instant::now();
     let delivered = load.deliver(&handlers).await;
     println!(
