@@ -1,8 +1,28 @@
 //! Logs: structured, to stdout only. The Functions host turns every line on stderr into an error.
 
-use std::error::Error;
+use std::{
+    error::Error,
+    fmt,
+    io::{IsTerminal, stdout},
+};
 
-use tracing_subscriber::{EnvFilter, filter::Directive};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::Directive,
+    fmt::{format::Writer, time::FormatTime},
+};
+
+use crate::domain::timestamp::{Clock, SystemClock};
+
+/// The time of day, which is all that a person at a terminal needs.
+struct TimeOfDay;
+
+impl FormatTime for TimeOfDay {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let now = SystemClock.now().to_string();
+        writer.write_str(now.get(11..19).unwrap_or(&now))
+    }
+}
 
 /// Starts logging. `json` for machines, else one readable line an event.
 ///
@@ -15,12 +35,12 @@ pub fn start(filter: Option<&str>, json: bool) {
         ["azure_core=info", "azure_storage=info", "azure_data_tables=info", "hyper=info", "reqwest=info"];
     let directives = quiet.into_iter().filter_map(|directive| directive.parse::<Directive>().ok());
     let filter = directives.fold(filter, EnvFilter::add_directive);
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stdout);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stdout);
     // Failing means that a logger runs already: a test's, which is as good.
     let _ = if json {
         lines.json().flatten_event(true).try_init()
     } else {
-        lines.compact().with_target(false).try_init()
+        lines.compact().with_target(false).with_timer(TimeOfDay).with_ansi(stdout().is_terminal()).try_init()
     };
 }
 

@@ -22,6 +22,7 @@ use crate::{
         Feed,
         handover::{self, HandoverError, PublishMessage},
     },
+    journal::SweepError,
     queue::PutError,
     store::{
         dead_letters::DeadLetterError,
@@ -62,6 +63,10 @@ pub(super) enum Failure {
     Handover(#[from] HandoverError),
     #[error("storage gave no answer in time")]
     Late,
+    #[error("what is due was not all put on record")]
+    Sweep(#[from] SweepError),
+    #[error("the host does not forward HTTP requests")]
+    NotForwarded,
     #[error("an internal error")]
     Panic,
 }
@@ -239,16 +244,31 @@ pub(super) async fn publish_poison(State(app): State<Arc<App>>, headers: HeaderM
     .await
 }
 
-/// Hands over feed debt that its writer left behind.
+/// Hands over feed debt that its writer left behind, and puts on record what fell due.
 pub(super) async fn sweep(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
     invocation("sweep", handover::SWEEP + LIMIT, &headers, async {
-        let handed = app.handover.sweep(&app.store, app.store.clock().now()).await?;
+        let now = app.store.clock().now();
+        let (handed, fallen) = tokio::join!(app.handover.sweep(&app.store, now), app.journal.sweep(now));
+        let (handed, fallen) = (handed?, fallen?);
         if handed > 0 {
             tracing::info!(evt = "feed.swept", commits = handed);
+        }
+        if fallen > 0 {
+            tracing::info!(evt = "journal.swept", events = fallen);
         }
         Ok(done(Outcome::default()))
     })
     .await
+}
+
+/// The `http` function is forwarded as it is and never invoked. This is reached only when forwarding
+/// was switched off: the invocation fails, with a log line that says what to set.
+pub(super) async fn http() -> Failure {
+    tracing::error!(
+        evt = "host.not-forwarding",
+        "host.json must set customHandler.enableForwardingHttpRequest: nothing is served over HTTP"
+    );
+    Failure::NotForwarded
 }
 
 /// Keeps a message of the publish queue that is none.

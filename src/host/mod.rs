@@ -4,6 +4,7 @@
 //! invocation. Function routes therefore take a request only when its `Host` is our own loopback
 //! address, which a forwarded request, keeping the public one, never has.
 
+mod commands;
 mod dead;
 mod functions;
 mod ingest;
@@ -27,6 +28,7 @@ use crate::{
     domain::ids::TenantId,
     feed::handover::Handover,
     http::Gatekeeper,
+    journal::Journal,
     links::PublicUrl,
     queue::{QueueName, Queues},
     store::Store,
@@ -37,6 +39,8 @@ use crate::{
 pub struct App {
     /// The store.
     pub store: Arc<Store>,
+    /// Commands and what becomes of them.
+    pub journal: Journal,
     /// Hands commits over to the publish queue.
     pub handover: Handover,
     /// Puts messages back.
@@ -63,6 +67,7 @@ pub fn router(app: Arc<App>, port: u16) -> Router {
         .route("/publish", post(functions::publish))
         .route("/publish-poison", post(functions::publish_poison))
         .route("/sweep", post(functions::sweep))
+        .route("/http", post(functions::http))
         .route_layer(middleware::from_fn_with_state(port, only_the_host));
     Router::new()
         .route("/", get(ping))

@@ -15,6 +15,7 @@ use super::table::Range;
 use crate::domain::{
     ids::{CorrelationId, Identity, Source, StreamName, TenantId},
     position::PartitionId,
+    timestamp::Timestamp,
 };
 
 /// Longest part of a key. Three of them and the markup stay under the 512 characters
@@ -151,6 +152,22 @@ pub fn attentions(category: &str, status: &str) -> Range {
     starting_with(format!("a|{}|{}|", part(category), part(status)))
 }
 
+/// `t|{due time}|{category}|{id}`: a stream that falls due, in microseconds since 1970.
+pub fn due(stream: &StreamName, at: Timestamp) -> String {
+    format!("t|{}|{}", sequence_part(at.unix_micros()), stream_key(stream))
+}
+
+/// Everything that falls due up to and including `now`.
+pub fn due_until(now: Timestamp) -> Range {
+    // `}` is the character behind `|`.
+    Range { from: "t|".to_owned(), to: format!("t|{}}}", sequence_part(now.unix_micros())) }
+}
+
+/// Every link from this correlation id.
+pub fn correlated(correlation: &CorrelationId) -> Range {
+    starting_with(format!("x|{}|", part(correlation.as_str())))
+}
+
 /// `x|{correlation id}|{sequence}`: a link from a correlation id to an event.
 pub fn correlation(correlation: &CorrelationId, sequence: u64) -> String {
     format!("x|{}|{}", part(correlation.as_str()), sequence_part(sequence))
@@ -261,6 +278,7 @@ mod tests {
             table_name(&tenant_id, "00000000000000000000000000000000"),
             partition_of_stream(&name("tenant", "audit"), 8).to_string(),
             partition_of_identity(&who("/s", "1"), 8).to_string(),
+            due(&name("command", "a-1"), Timestamp::from_unix_nanos(1_700_000_000_000_001_000)),
         ];
         assert_eq!(lines.join("\n") + "\n", include_str!("../../tests/golden/keys.txt"));
     }
