@@ -231,6 +231,16 @@ pub fn dead_letter(hash: &[u8; 32]) -> String {
     format!("d|{}", hex::encode(hash))
 }
 
+/// `b|{hash}|{part}`: more of the body of a dead letter that one row cannot hold.
+pub fn dead_letter_body(hash: &[u8; 32], part: usize) -> String {
+    format!("b|{}|{part:02}", hex::encode(hash))
+}
+
+/// Everything of one dead letter's body that lies outside of its own row.
+pub fn dead_letter_bodies(hash: &[u8; 32]) -> Range {
+    starting_with(format!("b|{}|", hex::encode(hash)))
+}
+
 /// All dead letters.
 pub fn dead_letters() -> Range {
     starting_with("d|".to_owned())

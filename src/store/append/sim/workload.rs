@@ -114,6 +114,13 @@ impl Drawer<'_> {
         jobs
     }
 
+    /// A job with one event.
+    pub(super) fn single(&mut self, number: usize) -> Job {
+        let mut job = self.job(number);
+        job.events.truncate(1);
+        job
+    }
+
     fn job(&mut self, number: usize) -> Job {
         let count = match self.random.random_range(0..100) {
             0..70 => 1,
