@@ -4,6 +4,7 @@
 //! tenant's table. Publishing is the queue's job: only queue functions answer with events, because
 //! there the Functions host tries again when Event Grid does not take them.
 
+pub mod all_stream;
 pub mod handover;
 
 use serde::Serialize;

@@ -98,6 +98,12 @@ pub fn commits_from(sequence: u64) -> Range {
     Range { from: commit(sequence), to: format!("{HEAD}~") }
 }
 
+/// The commits that end from `from` up to and including `to`.
+pub fn commits_between(from: u64, to: u64) -> Range {
+    // `~` sorts behind the digits, and the head behind every commit.
+    Range { from: commit(from), to: format!("{}~", commit(to)) }
+}
+
 /// `e|{category}|{id}|{version}`: an event in full.
 pub fn event(stream: &StreamName, version: u64) -> String {
     format!("e|{}|{version:012}", stream_key(stream))
@@ -154,6 +160,12 @@ pub fn attentions(category: &str, status: &str) -> Range {
 /// `x|{correlation id}|{sequence}`: a link from a correlation id to an event.
 pub fn correlation(correlation: &CorrelationId, sequence: u64) -> String {
     format!("x|{}|{}", part(correlation.as_str()), sequence_part(sequence))
+}
+
+/// Every link from this correlation id, from `sequence` on.
+pub fn correlations_from(correlation: &CorrelationId, sequence: u64) -> Range {
+    let all = starting_with(format!("x|{}|", part(correlation.as_str())));
+    Range { from: self::correlation(correlation, sequence), to: all.to }
 }
 
 /// `f|{last sequence}`: a commit that still has to be handed to the publish queue.

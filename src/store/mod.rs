@@ -19,6 +19,7 @@ pub mod digest;
 pub mod embedded;
 pub mod history;
 pub mod keys;
+pub mod log;
 pub mod registry;
 mod retry;
 pub mod rows;
@@ -40,6 +41,7 @@ use self::{
     debts::Debts,
     digest::Salt,
     history::History,
+    log::Log,
     registry::{Registry, Tenant},
     rows::Fingerprint,
     table::{Table, TableName},
@@ -149,6 +151,11 @@ impl Store {
     /// Reads a tenant.
     pub fn history(&self, tenant: &Arc<Tenant>) -> History {
         History::of(Arc::clone(&self.table), Arc::clone(tenant))
+    }
+
+    /// Reads the log of a tenant.
+    pub fn log(&self, tenant: &Arc<Tenant>) -> Log {
+        Log::of(Arc::clone(&self.table), Arc::clone(tenant))
     }
 
     /// The dead letters of a tenant, or those of none.

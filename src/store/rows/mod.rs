@@ -15,7 +15,7 @@ use serde::Serialize;
 
 pub use self::{
     event::{Envelope, Fingerprint, RecordedEvent},
-    index::{IdentityRow, debt, link, linked_stream, read_debt},
+    index::{IdentityRow, debt, link, linked_stream, read_debt, read_link},
     log::{Commit, Head},
     stream::{Stream, StreamStatus},
 };
