@@ -10,6 +10,7 @@
 pub mod canonical;
 pub mod classify;
 pub mod cloud_event;
+pub mod erasure;
 pub mod essentials;
 pub mod event;
 pub mod ids;
@@ -17,6 +18,7 @@ mod json;
 pub mod known;
 pub mod marain;
 pub mod message;
+pub mod own;
 pub mod position;
 pub mod timestamp;
 

@@ -23,7 +23,7 @@ use axum::{
 };
 
 use crate::{
-    feed::handover::Handover,
+    feed::{all_stream::Waiters, handover::Handover},
     links::PublicUrl,
     queue::{QueueName, Queues},
     store::Store,
@@ -44,6 +44,8 @@ pub struct App {
     pub publish_queue: QueueName,
     /// The base of links, if it is known.
     pub public_url: Option<PublicUrl>,
+    /// Requests that wait for news of a log.
+    pub waiters: Waiters,
 }
 
 /// Everything that the handler serves on its loopback port: the ping, the functions, the API.

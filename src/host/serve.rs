@@ -12,7 +12,7 @@ use super::{App, router};
 use crate::{
     config::{Settings, Storage},
     domain::timestamp::SystemClock,
-    feed::handover::Handover,
+    feed::{all_stream::Waiters, handover::Handover},
     queue::{
         Queues,
         dev::{DevQueues, NoQueues},
@@ -89,6 +89,7 @@ pub fn app(settings: &Settings) -> Result<App, ServeError> {
         ingest_queue: settings.ingest_queue.clone(),
         publish_queue: settings.publish_queue.clone(),
         public_url: settings.public_url.clone(),
+        waiters: Waiters::default(),
     })
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::ids::Invalid,
+    feed::all_stream::{Direction, Places},
     store::{
         digest,
         history::{ListFrom, Order},
@@ -28,6 +29,10 @@ pub(super) enum Cursor {
     Streams { category: Option<String>, status: Option<String>, from: ListFrom },
     /// A list of dead letters.
     Dead { from: String },
+    /// The all-stream.
+    All { at: Places, order: Direction },
+    /// What shares a correlation id.
+    Linked { correlation: String, at: Places },
 }
 
 impl Cursor {

@@ -1,5 +1,6 @@
 //! The HTTP API: the one route table, and the one stack of layers in front of it.
 
+mod all_stream;
 mod cursor;
 mod dead_letters;
 mod events;

@@ -11,7 +11,7 @@ use axum::{
     routing::{MethodFilter, MethodRouter, on},
 };
 
-use super::{dead_letters, events, streams, tenants};
+use super::{all_stream, dead_letters, events, streams, tenants};
 use crate::{access::Role, host::App};
 
 /// What a caller needs for a route.
@@ -44,6 +44,8 @@ pub(crate) fn table() -> Vec<Route> {
         route(PUT, "/tenants/{tenant}", Tenant(Admin), tenants::put),
         route(GET, "/tenants/{tenant}", Tenant(Admin), tenants::get),
         route(POST, "/tenants/{tenant}/events", Tenant(Writer), events::append),
+        route(GET, "/tenants/{tenant}/events", Tenant(Reader), all_stream::list),
+        route(GET, "/tenants/{tenant}/correlations/{id}/events", Tenant(Reader), all_stream::correlated),
         route(GET, "/tenants/{tenant}/events/{id}", Tenant(Reader), events::one),
         route(GET, "/tenants/{tenant}/streams", Tenant(Reader), streams::list),
         route(GET, "/tenants/{tenant}/streams/{category}/{id}", Tenant(Reader), streams::one),

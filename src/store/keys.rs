@@ -27,6 +27,9 @@ pub const HEAD: &str = "c|head";
 /// Partition of the dead letters.
 pub const DEAD: &str = "dead";
 
+/// Partition of what readers leave with us: consumers' places, replays of the feed.
+pub const READERS: &str = "readers";
+
 /// The partition of a stream, among `partitions`: jump consistent hash of the stream's key.
 pub fn partition_of_stream(stream: &StreamName, partitions: u8) -> PartitionId {
     partition_of_key(stream_key(stream).as_bytes(), partitions)
@@ -168,6 +171,31 @@ pub fn correlations_from(correlation: &CorrelationId, sequence: u64) -> Range {
     Range { from: self::correlation(correlation, sequence), to: all.to }
 }
 
+/// `u|{keyed hash of a data subject}|{sequence}`: a link to an event that is about that person.
+pub fn subject(subject: &str, sequence: u64) -> String {
+    format!("u|{}|{}", part(subject), sequence_part(sequence))
+}
+
+/// Every event that is about a data subject and not erased.
+pub fn subjects(subject: &str) -> Range {
+    starting_with(format!("u|{}|", part(subject)))
+}
+
+/// `n|{name}`: a consumer's place.
+pub fn consumer(name: &str) -> String {
+    format!("n|{}", part(name))
+}
+
+/// All consumers.
+pub fn consumers() -> Range {
+    starting_with("n|".to_owned())
+}
+
+/// `r|{id}`: a replay of the change feed.
+pub fn replay(id: &str) -> String {
+    format!("r|{}", part(id))
+}
+
 /// `f|{last sequence}`: a commit that still has to be handed to the publish queue.
 pub fn debt(last: u64) -> String {
     format!("f|{}", sequence_part(last))
@@ -243,6 +271,9 @@ mod tests {
             table_name(&tenant_id, "00000000000000000000000000000000"),
             partition_of_stream(&name("tenant", "audit"), 8).to_string(),
             partition_of_identity(&who("/s", "1"), 8).to_string(),
+            subject("0011", 42),
+            consumer("billing"),
+            replay("7"),
         ];
         assert_eq!(lines.join("\n") + "\n", include_str!("../../tests/golden/keys.txt"));
     }

@@ -71,10 +71,7 @@ impl Log {
                 Some(next) if page.rows.is_empty() => range.from = next,
                 next => {
                     let commits = page.rows.iter().map(|stored| Commit::read(&stored.row));
-                    return Ok(Window {
-                        commits: commits.collect::<Result<_, _>>()?,
-                        whole: next.is_none(),
-                    });
+                    return Ok(Window { commits: commits.collect::<Result<_, _>>()?, whole: next.is_none() });
                 }
             }
         }

@@ -17,6 +17,7 @@ pub mod dead_letters;
 pub mod debts;
 pub mod digest;
 pub mod embedded;
+pub mod erasure;
 pub mod history;
 pub mod keys;
 pub mod log;
@@ -36,7 +37,10 @@ use tokio::time::Instant;
 
 pub use self::retry::WriteError;
 use self::{
-    append::{Answer, Append, AppendError, Candidate, Committer, CommitterContext, Debtor, Origin, Refusal},
+    append::{
+        Amendment, Answer, Append, AppendError, Candidate, Committer, CommitterContext, Debtor, Origin,
+        Refusal,
+    },
     dead_letters::DeadLetters,
     debts::Debts,
     digest::Salt,
@@ -47,6 +51,7 @@ use self::{
     table::{Table, TableName},
 };
 use crate::domain::{
+    erasure as erasure_events,
     event::{Actor, NewEvent, RecordedBy, Target},
     ids::{Category, StreamId, StreamName},
     position::PartitionId,
@@ -55,6 +60,10 @@ use crate::domain::{
 
 /// Category of the tenant's own streams.
 const TENANT: &str = "tenant";
+/// Categories of which each partition has one stream, named after it.
+const PER_PARTITION: [&str; 2] = [erasure_events::CATEGORY, "checkpoint"];
+/// The extension that names the person whom an event is about.
+pub(crate) const DATA_SUBJECT: &str = "datasubject";
 /// The tenant's audit stream.
 const AUDIT: &str = "audit";
 
@@ -184,6 +193,19 @@ impl Store {
         delivery: Delivery,
         deadline: Instant,
     ) -> Result<Vec<Answer>, StoreError> {
+        self.append_with(tenant, events, Vec::new(), delivery, deadline).await
+    }
+
+    /// As [`Self::append`], with rows of earlier events in the same partition that change in the
+    /// same commit.
+    async fn append_with(
+        &self,
+        tenant: &Arc<Tenant>,
+        events: Vec<NewEvent>,
+        amendments: Vec<Amendment>,
+        delivery: Delivery,
+        deadline: Instant,
+    ) -> Result<Vec<Answer>, StoreError> {
         let placed: Vec<_> = events.into_iter().map(|event| candidate(tenant, event, &delivery)).collect();
         let Some(partition) = placed.first().map(|(partition, _)| *partition) else { return Ok(Vec::new()) };
         if placed.iter().any(|(other, _)| *other != partition) {
@@ -194,6 +216,7 @@ impl Store {
             origin: delivery.origin,
             feed: tenant.settings.change_feed.enabled,
             redelivered: delivery.redelivered,
+            amendments,
         };
         let committer = self.committer(tenant, partition);
         Ok(committer.append(append, deadline).await?)
@@ -223,7 +246,13 @@ impl Store {
 
 /// The partition of a stream that the tenant has. An audit stream names its own.
 pub(crate) fn partition_of(tenant: &Tenant, stream: &StreamName) -> PartitionId {
-    let named = stream.id.as_str().strip_prefix("audit-").filter(|_| stream.category.as_str() == TENANT);
+    let id = stream.id.as_str();
+    let named = match stream.category.as_str() {
+        TENANT => id.strip_prefix("audit-"),
+        // Our own streams of proof stand in the partition that they are about.
+        own if PER_PARTITION.contains(&own) => Some(id),
+        _ => None,
+    };
     named
         .and_then(PartitionId::parse)
         .filter(|partition| partition.number() < tenant.settings.partitions)
@@ -248,12 +277,32 @@ fn candidate(tenant: &Tenant, mut event: NewEvent, delivery: &Delivery) -> (Part
     };
     let fingerprint = Fingerprint::of(Salt(rand::random()), &event.content);
     let actor = event.actor.as_ref().map(|actor| actor_hash(tenant, actor));
-    (partition, Candidate { event: Arc::new(event), stream, fingerprint, actor })
+    let subject = event.extensions.get(DATA_SUBJECT).map(|subject| subject_hash(tenant, &subject.to_text()));
+    (partition, Candidate { event: Arc::new(event), stream, fingerprint, actor, subject })
 }
 
 fn audit_stream(id: String) -> StreamName {
     let valid = "a constant that is a valid id";
     StreamName::new(Category::parse(TENANT).expect(valid), StreamId::parse(id).expect(valid))
+}
+
+/// The actor that a filter names: a keyed hash as essentials show it, or `type:id`.
+pub(crate) fn actor_filter(tenant: &Tenant, text: &str) -> String {
+    let is_hash = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    match text.split_once(':') {
+        Some((kind, id)) => actor_hash(
+            tenant,
+            &Actor { kind: kind.to_owned(), id: Some(id.to_owned()).filter(|id| !id.is_empty()) },
+        ),
+        None if is_hash => text.to_owned(),
+        None => actor_hash(tenant, &Actor { kind: "unknown".to_owned(), id: Some(text.to_owned()) }),
+    }
+}
+
+/// Under which a data subject's events are found: HMAC under the tenant's key.
+pub(crate) fn subject_hash(tenant: &Tenant, subject: &str) -> String {
+    let message = format!("subject\0{subject}");
+    hex::encode(&digest::hmac(&tenant.key.0, message.as_bytes())[..16])
 }
 
 /// Says "the same person" without saying who: HMAC of type and id under the tenant's key.

@@ -311,8 +311,7 @@ fn rewind(page: &mut Page, keep: usize, before: &[(PartitionId, Place)]) {
         }
         let last = page.items.iter().rev().find(|item| item.position.partition == *partition);
         // Without its mark: the reader's next page finds the commit by its sequence alone.
-        let place =
-            last.map_or(*start, |item| Place { sequence: item.position.sequence, mark: None });
+        let place = last.map_or(*start, |item| Place { sequence: item.position.sequence, mark: None });
         page.places.set(*partition, place);
     }
 }

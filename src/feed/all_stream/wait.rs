@@ -39,11 +39,7 @@ pub struct Waiters {
 
 impl Default for Waiters {
     fn default() -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(WAITERS)),
-            tenants: Arc::default(),
-            pollers: Arc::default(),
-        }
+        Self { all: Arc::new(Semaphore::new(WAITERS)), tenants: Arc::default(), pollers: Arc::default() }
     }
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 pub use self::{
-    event::{Envelope, Fingerprint, RecordedEvent},
+    event::{Envelope, ErasedMark, Fingerprint, RecordedEvent},
     index::{IdentityRow, debt, link, linked_stream, read_debt, read_link},
     log::{Commit, Head},
     stream::{Stream, StreamStatus},

@@ -246,10 +246,16 @@ impl Job {
         let candidate = |event: &Arc<NewEvent>| {
             let Target::Stream(stream) = &event.target else { unreachable!("every job names its stream") };
             let fingerprint = Fingerprint::of(Salt(random.random()), &event.content);
-            Candidate { event: Arc::clone(event), stream: stream.clone(), fingerprint, actor: None }
+            Candidate {
+                event: Arc::clone(event),
+                stream: stream.clone(),
+                fingerprint,
+                actor: None,
+                subject: None,
+            }
         };
         let events = events.iter().map(candidate).collect();
-        Append { events, origin: self.origin, feed: self.feed, redelivered }
+        Append { events, origin: self.origin, feed: self.feed, redelivered, amendments: Vec::new() }
     }
 }
 
