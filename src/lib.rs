@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod dev;
 pub mod domain;
+pub mod export;
 pub mod feed;
 pub mod host;
 mod http;

@@ -31,6 +31,12 @@ pub(super) enum Cursor {
     Dead { from: String },
     /// The all-stream.
     All { at: Places, order: Direction },
+    /// A verification that goes on.
+    Verify { state: String, data: bool, from: Option<Places> },
+    /// A count for completeness that goes on.
+    Complete { state: String },
+    /// The dead letters that an erasure has not searched yet.
+    Erase { from: String },
     /// What shares a correlation id.
     Linked { correlation: String, at: Places },
 }

@@ -3,13 +3,16 @@
 mod all_stream;
 mod cursor;
 mod dead_letters;
+mod erasures;
 mod events;
+mod export;
 mod extract;
 mod gate;
 mod problem;
 mod routes;
 mod streams;
 mod tenants;
+mod verification;
 mod views;
 
 use std::{any::Any, sync::Arc};

@@ -11,7 +11,7 @@ use axum::{
     routing::{MethodFilter, MethodRouter, on},
 };
 
-use super::{all_stream, dead_letters, events, streams, tenants};
+use super::{all_stream, dead_letters, erasures, events, export, streams, tenants, verification};
 use crate::{access::Role, host::App};
 
 /// What a caller needs for a route.
@@ -50,6 +50,10 @@ pub(crate) fn table() -> Vec<Route> {
         route(GET, "/tenants/{tenant}/streams", Tenant(Reader), streams::list),
         route(GET, "/tenants/{tenant}/streams/{category}/{id}", Tenant(Reader), streams::one),
         route(GET, "/tenants/{tenant}/streams/{category}/{id}/events", Tenant(Reader), streams::history),
+        route(GET, "/tenants/{tenant}/verification", Tenant(Auditor), verification::verification),
+        route(GET, "/tenants/{tenant}/completeness", Tenant(Auditor), verification::complete),
+        route(POST, "/tenants/{tenant}/erasures", Tenant(Auditor), erasures::erase),
+        route(GET, "/tenants/{tenant}/export", Tenant(Auditor), export::page),
         route(GET, "/tenants/{tenant}/dead-letters", Tenant(Auditor), dead_letters::list),
         route(GET, "/tenants/{tenant}/dead-letters/{id}", Tenant(Auditor), dead_letters::one),
         route(POST, "/tenants/{tenant}/dead-letters/{id}/replay", Tenant(Auditor), dead_letters::replay),

@@ -12,6 +12,7 @@
 //! What this proves, and what only a checkpoint kept elsewhere can, is said in `docs/INTEGRITY.md`.
 
 mod chain;
+mod complete;
 mod facts;
 mod locate;
 mod report;
@@ -21,6 +22,7 @@ mod state;
 mod streams;
 
 pub use self::{
+    complete::{Completeness, CompletenessError, Span, completeness},
     report::{CheckedPartition, Difference, Report},
     run::{Anchor, Options, Outcome, Progress, verify},
     state::State,
