@@ -14,6 +14,7 @@ pub mod feed;
 pub mod host;
 mod http;
 pub mod links;
+pub mod onboarding;
 pub mod queue;
 pub mod store;
 pub mod telemetry;

@@ -59,6 +59,11 @@ impl Caller {
         self.name.clone()
     }
 
+    /// The caller itself, as an actor.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
     /// Whether the caller stands over all tenants.
     pub fn is_operator(&self) -> bool {
         matches!(self.grants, Grants::Everything | Grants::Operator { .. })

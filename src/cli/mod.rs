@@ -1,6 +1,7 @@
 //! The command line.
 
 mod send;
+mod store;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -23,6 +24,27 @@ enum Command {
     Dev(dev::Options),
     /// Put messages on a queue of `annals dev`.
     Send(SendArgs),
+    /// Add, show, change and close tenants, on storage itself.
+    Tenant {
+        #[command(flatten)]
+        place: store::Where,
+        #[command(subcommand)]
+        command: store::TenantCommand,
+    },
+    /// Make, list, disable and rotate the API keys of a tenant, on storage itself.
+    Key {
+        #[command(flatten)]
+        place: store::Where,
+        #[command(subcommand)]
+        command: store::KeyCommand,
+    },
+    /// Say what principals of the identity provider may do in a tenant, on storage itself.
+    Role {
+        #[command(flatten)]
+        place: store::Where,
+        #[command(subcommand)]
+        command: store::RoleCommand,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -45,6 +67,18 @@ impl Cli {
             None => serve().await,
             Some(Command::Dev(options)) => dev::run(options).await,
             Some(Command::Send(args)) => send::send(&args.url, &args.queue, &args.files).await,
+            Some(Command::Tenant { place, command }) => {
+                quiet();
+                store::tenant(&place, command).await
+            }
+            Some(Command::Key { place, command }) => {
+                quiet();
+                store::key(&place, command).await
+            }
+            Some(Command::Role { place, command }) => {
+                quiet();
+                store::role(&place, command).await
+            }
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
@@ -63,7 +97,21 @@ async fn serve() -> anyhow::Result<()> {
         host::end_with_parent();
     }
     let settings = Settings::read(&lookup)?;
+    let on_platform = std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("WEBSITE_"));
+    if settings.auth.off && on_platform {
+        anyhow::bail!("ANNALS_AUTH must not be `off` where any WEBSITE_ setting is: this is not development");
+    }
     Ok(host::serve(&settings).await?)
+}
+
+/// Logs of a command that answers on its own: only what went wrong.
+fn quiet() {
+    telemetry::start(std::env::var("ANNALS_LOG").ok().as_deref().or(Some("error")), false);
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command belongs on stdout")]
+fn show(line: &str) {
+    println!("{line}");
 }
 
 /// The one line that says why nothing was done.

@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context, bail};
 
+use super::show;
+
 /// Puts each file (stdin for `-` or none) as one message on a queue of `annals dev`.
 pub(super) async fn send(url: &str, queue: &str, files: &[PathBuf]) -> anyhow::Result<()> {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?;
@@ -36,9 +38,4 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
         message = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
     }
     Ok(message)
-}
-
-#[expect(clippy::print_stdout, reason = "the answer of a command belongs on stdout")]
-fn show(line: &str) {
-    println!("{line}");
 }

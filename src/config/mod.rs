@@ -1,21 +1,29 @@
 //! Settings, parsed once at start. A bad one stops the start with a message that names it and says
 //! what is expected; secrets never appear in a message or in `Debug`.
 
+mod auth;
+mod limits;
+mod silos;
 mod storage;
 
-use std::{fmt, path::PathBuf};
+use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use url::Url;
 
-pub use self::storage::{AzureStorage, Credential, Secret};
-use crate::{links::PublicUrl, queue::QueueName};
+pub use self::{
+    auth::{AuthSettings, DEV, TokenSettings},
+    limits::Limits,
+    silos::{SiloRules, check_connection, silo},
+    storage::{AzureStorage, Credential, Secret},
+};
+use crate::{domain::ids::TenantId, links::PublicUrl, queue::QueueName};
 
 /// Where settings come from: the environment, or a map in a test.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Every setting that this program reads, with what it means. `docs/OPERATIONS.md` and the
 /// Bicep are checked against this list.
-pub const SETTINGS: [(&str, &str); 15] = [
+pub const SETTINGS: [(&str, &str); 33] = [
     ("FUNCTIONS_CUSTOMHANDLER_PORT", "loopback port to listen on; set by the Functions host"),
     ("AnnalsStorage", "connection string of the storage account (`UseDevelopmentStorage=true` for Azurite)"),
     (
@@ -33,6 +41,30 @@ pub const SETTINGS: [(&str, &str); 15] = [
     ("ANNALS_INGEST_QUEUE", "queue on which messages come in (annals-ingest)"),
     ("ANNALS_PUBLISH_QUEUE", "queue on which commits wait to be published (annals-publish)"),
     ("ANNALS_LOG", "tracing filter (info)"),
+    ("ANNALS_AUTH", "how callers prove who they are: `entra`, `keys`, `entra,keys` or `platform`; required"),
+    (
+        "ANNALS_OPERATORS",
+        "names of the first operators, joined by commas: `entra:{directory}:{object}`, `key:{id}`",
+    ),
+    ("ANNALS_TOKEN_ISSUERS", "accepted issuers of bearer tokens, joined by commas; v1 and v2 are two"),
+    ("ANNALS_TOKEN_AUDIENCES", "accepted audiences of bearer tokens, joined by commas"),
+    ("ANNALS_JWKS_URL", "where the issuer's keys are"),
+    ("ANNALS_QUEUE_TENANTS", "tenants that the queue may write to, joined by commas; all without it"),
+    ("ANNALS_STORAGE_SUFFIX", "endpoint suffix of tenants' own accounts (core.windows.net)"),
+    ("ANNALS_STORAGE_HOSTS", "hosts of private endpoints that may be a tenant's account, joined by commas"),
+    ("AnnalsSilos__{name}", "connection string of a tenant's own account"),
+    (
+        "AnnalsSilos__{name}__tableServiceUri",
+        "table endpoint of a tenant's own account, for the managed identity",
+    ),
+    ("ANNALS_WRITES_PER_SECOND", "HTTP writes of one tenant on one instance (1000)"),
+    ("ANNALS_READS_PER_SECOND", "HTTP reads of one tenant on one instance (1000)"),
+    ("WEBSITE_AUTH_ENABLED", "set by the platform while its own authentication is on"),
+    ("WEBSITE_INSTANCE_ID", "set by the platform; refuses ANNALS_AUTH=off"),
+    ("WEBSITE_SITE_NAME", "set by the platform; refuses ANNALS_AUTH=off"),
+    ("WEBSITE_HOSTNAME", "set by the platform; refuses ANNALS_AUTH=off"),
+    ("WEBSITE_OWNER_NAME", "set by the platform; refuses ANNALS_AUTH=off"),
+    ("ANNALS_DEV", "set by `annals dev` for its handler; allows ANNALS_AUTH=off"),
     ("ANNALS_DEV_QUEUES", "base of the queues of `annals dev`, which sets it"),
 ];
 
@@ -47,6 +79,11 @@ pub struct ConfigError {
 impl ConfigError {
     fn new(name: &'static str, rule: impl Into<String>) -> Self {
         Self { name, rule: rule.into() }
+    }
+
+    /// The same rule, said of another setting.
+    fn rule_of(&self, name: &str) -> String {
+        format!("{name} {}", self.rule)
     }
 }
 
@@ -74,6 +111,14 @@ pub struct Settings {
     pub publish_queue: QueueName,
     /// Base of the queues of `annals dev`.
     pub dev_queues: Option<Url>,
+    /// How callers prove who they are.
+    pub auth: AuthSettings,
+    /// Which addresses may be a tenant's own account.
+    pub silos: SiloRules,
+    /// How much a tenant may ask for.
+    pub limits: Limits,
+    /// Tenants that the queue may write to; all, if `None`.
+    pub queue_tenants: Option<BTreeSet<TenantId>>,
 }
 
 impl Settings {
@@ -82,6 +127,20 @@ impl Settings {
     /// # Errors
     /// [`ConfigError`] for the first that is missing or wrong.
     pub fn read(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
+        let port = port(lookup)?;
+        let settings = Self::common(lookup)?;
+        Ok(Self { port, auth: AuthSettings::read(lookup)?, ..settings })
+    }
+
+    /// Reads the settings of a tool that works on storage and serves nobody.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first that is missing or wrong.
+    pub fn for_tools(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
+        Self::common(lookup)
+    }
+
+    fn common(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
         let queue = |name, default: &str| {
             let text = value(lookup, name).unwrap_or_else(|| default.to_owned());
             QueueName::new(&text).ok_or_else(|| {
@@ -97,12 +156,16 @@ impl Settings {
             return Err(ConfigError::new("ANNALS_PUBLIC_URL", "must be a URL without query and fragment"));
         }
         Ok(Self {
-            port: port(lookup)?,
+            port: 0,
             storage: storage(lookup)?,
             public_url: public_url.map(PublicUrl::new),
             ingest_queue: queue("ANNALS_INGEST_QUEUE", "annals-ingest")?,
             publish_queue: queue("ANNALS_PUBLISH_QUEUE", "annals-publish")?,
             dev_queues: url(lookup, "ANNALS_DEV_QUEUES")?,
+            auth: AuthSettings::none(),
+            silos: SiloRules::read(lookup)?,
+            limits: Limits::read(lookup)?,
+            queue_tenants: queue_tenants(lookup)?,
         })
     }
 }
@@ -110,6 +173,21 @@ impl Settings {
 /// An empty setting counts as none: that is what a cleared app setting leaves.
 fn value(lookup: Lookup<'_>, name: &str) -> Option<String> {
     lookup(name).filter(|text| !text.trim().is_empty())
+}
+
+/// The parts of a list joined by commas.
+fn list(lookup: Lookup<'_>, name: &str) -> Vec<String> {
+    let text = value(lookup, name).unwrap_or_default();
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+fn queue_tenants(lookup: Lookup<'_>) -> Result<Option<BTreeSet<TenantId>>, ConfigError> {
+    const NAME: &str = "ANNALS_QUEUE_TENANTS";
+    if value(lookup, NAME).is_none() {
+        return Ok(None);
+    }
+    let tenants: Result<_, _> = list(lookup, NAME).into_iter().map(TenantId::parse).collect();
+    tenants.map(Some).map_err(|_| ConfigError::new(NAME, "must be ids of tenants joined by commas"))
 }
 
 fn port(lookup: Lookup<'_>) -> Result<u16, ConfigError> {

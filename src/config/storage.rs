@@ -125,6 +125,14 @@ impl AzureStorage {
         })
     }
 
+    /// An account of which only the tables are used, by our managed identity.
+    pub(super) fn with_identity(lookup: Lookup<'_>, tables: &Url) -> Result<Self, ConfigError> {
+        let table_endpoint = tables.as_str().trim_end_matches('/').to_owned();
+        let account = account_of(&table_endpoint).unwrap_or_default();
+        let queue_endpoint = table_endpoint.clone();
+        Ok(Self { account, table_endpoint, queue_endpoint, credential: Self::identity(lookup)? })
+    }
+
     fn identity(lookup: Lookup<'_>) -> Result<Credential, ConfigError> {
         const ENDPOINT: &str = "IDENTITY_ENDPOINT";
         const HEADER: &str = "IDENTITY_HEADER";
@@ -137,7 +145,7 @@ impl AzureStorage {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
 }
 

@@ -4,7 +4,8 @@ use super::*;
 
 fn read(settings: &[(&str, &str)]) -> Result<Settings, ConfigError> {
     let mut map: HashMap<&str, &str> =
-        [("FUNCTIONS_CUSTOMHANDLER_PORT", "4711"), ("ANNALS_DATA_DIR", "/data")].into();
+        [("FUNCTIONS_CUSTOMHANDLER_PORT", "4711"), ("ANNALS_DATA_DIR", "/data"), ("ANNALS_AUTH", "keys")]
+            .into();
     map.extend(settings.iter().copied());
     for name in map.keys() {
         assert!(SETTINGS.iter().any(|(known, _)| known == name), "{name} is not in the list");

@@ -123,6 +123,8 @@ fn app_settings(options: &Options, port: u16) -> anyhow::Result<BTreeMap<String,
         ("ANNALS_PUBLISH_QUEUE", setting("ANNALS_PUBLISH_QUEUE", "annals-publish")),
         ("ANNALS_DEV_QUEUES", format!("http://127.0.0.1:{port}/dev/queues")),
         (PARENT, "1".to_owned()),
+        (crate::config::DEV, "1".to_owned()),
+        ("ANNALS_AUTH", "off".to_owned()),
     ];
     Ok(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }

@@ -20,6 +20,7 @@ pub mod marain;
 pub mod message;
 pub mod own;
 pub mod position;
+pub mod redaction;
 pub mod timestamp;
 
 /// Statuses that put a stream on the list of those which want an operator's attention.

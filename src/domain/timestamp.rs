@@ -47,6 +47,12 @@ impl Timestamp {
         Duration::try_from(self.0 - earlier.0).unwrap_or(Duration::ZERO)
     }
 
+    /// The moment `later` than this one.
+    pub fn plus(self, later: Duration) -> Self {
+        let nanos = i128::try_from(later.as_nanos()).unwrap_or(i128::MAX);
+        Self::from_unix_nanos(self.unix_nanos().saturating_add(nanos))
+    }
+
     /// This moment cut to whole microseconds: the resolution in which we record.
     pub fn to_micros(self) -> Self {
         Self::from_unix_nanos(self.unix_nanos().div_euclid(1_000) * 1_000)

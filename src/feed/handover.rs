@@ -108,6 +108,10 @@ impl Handover {
         let until = Instant::now() + SWEEP;
         let (mut count, mut failure) = (0, None);
         for tenant in store.registry().list().await? {
+            // What a process that ended left untold about the tenant itself.
+            if let Err(error) = store.announce(&tenant).await {
+                tracing::warn!(evt = "tenant.untold", tenant = %tenant.id, error = chain(&error));
+            }
             for partition in tenant.partitions() {
                 if Instant::now() >= until {
                     return failure.map_or(Ok(count), Err);

@@ -20,7 +20,7 @@ use crate::{
         Delivery, StoreError,
         append::{Answer, Refusal},
         dead_letters::DeadLetterError,
-        registry::{RegistryError, Tenant},
+        registry::{RegistryError, SYSTEM, Tenant},
     },
 };
 
@@ -146,9 +146,15 @@ impl Door<'_> {
 
     async fn tenant(&self, named: Option<&TenantId>) -> Result<Option<Arc<Tenant>>, IngestError> {
         match named {
+            // What the queue may not write to is as unknown to it as what does not exist.
+            Some(id) if !self.may_write_to(id) => Ok(None),
             Some(id) => Ok(self.app.store.registry().get(id).await?),
             None => Ok(None),
         }
+    }
+
+    fn may_write_to(&self, id: &TenantId) -> bool {
+        id.as_str() != SYSTEM && self.app.queue_tenants.as_ref().is_none_or(|tenants| tenants.contains(id))
     }
 
     /// The answer, or the reason for a dead letter.
@@ -171,9 +177,7 @@ impl Door<'_> {
             Err(StoreError::Refused(refusal)) => {
                 Ok(Err(Grave { code: refusal.code(), reason: refusal.to_string() }))
             }
-            Err(error @ StoreError::SpansPartitions) => {
-                Ok(Err(Grave { code: "spans-partitions", reason: error.to_string() }))
-            }
+            Err(error) => Ok(Err(Grave { code: error.code(), reason: error.to_string() })),
         }
     }
 

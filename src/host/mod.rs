@@ -10,7 +10,7 @@ mod ingest;
 mod serve;
 mod wire;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 pub use self::serve::{ServeError, app, end_with_parent, serve};
 use axum::{
@@ -23,7 +23,10 @@ use axum::{
 };
 
 use crate::{
+    config::SiloRules,
+    domain::ids::TenantId,
     feed::{all_stream::Waiters, handover::Handover},
+    http::Gatekeeper,
     links::PublicUrl,
     queue::{QueueName, Queues},
     store::Store,
@@ -46,6 +49,12 @@ pub struct App {
     pub public_url: Option<PublicUrl>,
     /// Requests that wait for news of a log.
     pub waiters: Waiters,
+    /// Tenants that the queue may write to; all, if `None`.
+    pub queue_tenants: Option<BTreeSet<TenantId>>,
+    /// Knows who is calling.
+    pub(crate) gatekeeper: Gatekeeper,
+    /// Which addresses may be a tenant's own account.
+    pub(crate) silos: SiloRules,
 }
 
 /// Everything that the handler serves on its loopback port: the ping, the functions, the API.

@@ -4,21 +4,31 @@ use std::{
     io::Read,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::net::TcpListener;
 
 use super::{App, router};
 use crate::{
-    config::{Settings, Storage},
+    config::{Settings, SiloRules, Storage, silo},
     domain::timestamp::SystemClock,
     feed::{all_stream::Waiters, handover::Handover},
+    http::Gatekeeper,
     queue::{
         Queues,
         dev::{DevQueues, NoQueues},
     },
-    store::{Store, embedded::LazyEmbedded, table::Table},
+    store::{
+        Store,
+        embedded::LazyEmbedded,
+        registry::{Place, Silos},
+        table::Table,
+    },
 };
+
+/// How often what was turned away is looked through.
+const LEDGER: Duration = Duration::from_secs(5);
 
 /// Why the handler does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +80,29 @@ fn drivers(settings: &Settings) -> Result<Drivers, ServeError> {
     }
 }
 
+/// Opens the accounts that tenants have of their own. Only an operator names one, and it is held to
+/// the rules again whenever it is opened: settings may have become stricter.
+#[derive(Debug)]
+struct Accounts {
+    rules: SiloRules,
+}
+
+impl Silos for Accounts {
+    fn open(&self, place: &Place) -> Result<Arc<dyn Table>, String> {
+        let account = silo(&|name| std::env::var(name).ok(), &self.rules, place)?;
+        #[cfg(feature = "azure")]
+        {
+            let account = crate::store::azure::Account::open(&account).map_err(|error| error.to_string())?;
+            Ok(Arc::new(account.tables()))
+        }
+        #[cfg(not(feature = "azure"))]
+        {
+            let _ = account;
+            Err(ServeError::NoAzure.to_string())
+        }
+    }
+}
+
 /// Everything that a request may need, on the storage that the settings name.
 ///
 /// # Errors
@@ -80,7 +113,12 @@ pub fn app(settings: &Settings) -> Result<App, ServeError> {
     let store = Arc::new_cyclic(|store| {
         let (handover, store) = (handover.clone(), std::sync::Weak::clone(store));
         let debtors = Box::new(move |tenant: &_| handover.debtor(std::sync::Weak::clone(&store), tenant));
-        Store::new(table, Arc::new(SystemClock), debtors)
+        Store::new(
+            table,
+            Box::new(Accounts { rules: settings.silos.clone() }),
+            Arc::new(SystemClock),
+            debtors,
+        )
     });
     Ok(App {
         store,
@@ -90,6 +128,9 @@ pub fn app(settings: &Settings) -> Result<App, ServeError> {
         publish_queue: settings.publish_queue.clone(),
         public_url: settings.public_url.clone(),
         waiters: Waiters::default(),
+        queue_tenants: settings.queue_tenants.clone(),
+        gatekeeper: Gatekeeper::new(settings)?,
+        silos: settings.silos.clone(),
     })
 }
 
@@ -102,9 +143,22 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let listener = TcpListener::bind(address).await.map_err(|error| ServeError::Port(port, error))?;
     let app = Arc::new(app(settings)?);
+    keep_ledger(&app);
     tracing::info!(evt = "handler.started", port, version = env!("CARGO_PKG_VERSION"));
     let served = axum::serve(listener, router(app, port)).await;
     Err(ServeError::Ended(served.err().unwrap_or_else(|| std::io::ErrorKind::Interrupted.into())))
+}
+
+/// Writes down who was turned away and who read, from time to time.
+fn keep_ledger(app: &Arc<App>) {
+    let app = Arc::downgrade(app);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(LEDGER).await;
+            let Some(app) = app.upgrade() else { return };
+            app.gatekeeper.ledger.write(&app.store, app.store.clock().now()).await;
+        }
+    });
 }
 
 /// Ends the process when its stdin does: `annals dev` holds the other end, so that a handler never

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, header};
 
+use serde::de::DeserializeOwned;
+
 use super::problem::Problem;
 use crate::{
     domain::{
@@ -97,6 +99,15 @@ pub(super) fn precondition(headers: &HeaderMap) -> Result<Option<Expected>, Prob
 /// The content type of a request, if it has a readable one.
 pub(super) fn content_type(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
+}
+
+/// The JSON body of a request.
+pub(super) fn json<T: DeserializeOwned>(what: &str, body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        // serde names the member and what was expected; it repeats values only of our own enums.
+        let detail = format!("the body is not {what}: {error}");
+        Problem::new(StatusCode::BAD_REQUEST, "invalid-request", detail)
+    })
 }
 
 /// A body that the Functions host can have passed on: it drops those without a length.

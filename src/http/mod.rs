@@ -1,6 +1,7 @@
 //! The HTTP API: the one route table, and the one stack of layers in front of it.
 
 mod all_stream;
+mod buckets;
 mod cursor;
 mod dead_letters;
 mod erasures;
@@ -8,7 +9,11 @@ mod events;
 mod export;
 mod extract;
 mod gate;
+mod identify;
+mod keys;
+mod ledger;
 mod problem;
+mod roles;
 mod routes;
 mod streams;
 mod tenants;
@@ -28,6 +33,12 @@ use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::problem::Problem;
+pub(crate) use self::{
+    gate::Gatekeeper,
+    keys::{check_label, view as api_key_view},
+    roles::{check_principal, sorted as sorted_roles},
+    views::TenantView,
+};
 use crate::host::App;
 
 /// Largest body taken. An event has at most 512 KiB of data; a batch must fit into one commit
@@ -39,8 +50,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
     routes::table()
         .into_iter()
         .fold(Router::new(), |router, route| {
-            let guarded = gate::guard(app, route.need, route.handler);
-            router.route(route.path, guarded)
+            let path = route.path;
+            router.route(path, gate::guard(app, route))
         })
         .fallback(async || Problem::not_found("unknown-route", "route"))
         .method_not_allowed_fallback(async || {

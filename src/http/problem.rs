@@ -2,6 +2,8 @@
 //!
 //! Every problem has a stable `code`. What went wrong inside goes to the log, never into the answer.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -9,6 +11,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
+use super::gate::NotADelegate;
 use crate::{
     access::Refused,
     domain::{cloud_event::DecodeError, ids::Invalid},
@@ -20,6 +23,8 @@ use crate::{
     telemetry::chain,
 };
 
+const NOT_A_DELEGATE: &str = "not-a-delegate";
+
 /// An answer that says no.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -27,12 +32,14 @@ pub(crate) struct Problem {
     code: &'static str,
     detail: String,
     members: Map<String, Value>,
+    /// Seconds.
+    retry_after: u64,
 }
 
 impl Problem {
     /// A problem with a code and a sentence for the caller.
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), members: Map::new() }
+        Self { status, code, detail: detail.into(), members: Map::new(), retry_after: 1 }
     }
 
     /// Adds a member.
@@ -59,6 +66,27 @@ impl Problem {
     /// What the caller may not do: the same sentence whether or not it exists.
     pub(super) fn forbidden() -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "the caller may not do this here")
+    }
+
+    /// Nobody is known to be calling.
+    pub(super) fn unauthenticated() -> Self {
+        let detail = "send a credential that is taken here: see the documentation of `ANNALS_AUTH`";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+    }
+
+    /// The tenant asks too often.
+    pub(super) fn too_many(wait: Duration) -> Self {
+        let detail = "the tenant asks too often of this instance";
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self {
+            retry_after: seconds.max(1),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail)
+        }
+    }
+
+    /// Something that may pass, said already.
+    pub(super) fn busy(detail: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
     }
 
     /// Something that may pass. The cause goes to the log.
@@ -93,8 +121,14 @@ impl IntoResponse for Problem {
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(self.retry_after));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.code == NOT_A_DELEGATE {
+            response.extensions_mut().insert(NotADelegate);
         }
         response
     }
@@ -108,7 +142,7 @@ impl From<Invalid> for Problem {
 
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "not-a-delegate", refused.to_string())
+        Self::new(StatusCode::FORBIDDEN, NOT_A_DELEGATE, refused.to_string())
     }
 }
 
@@ -128,6 +162,15 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable { .. } => Self::unavailable(&error),
+            StoreError::HoldsSecret { index, field } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.code(), error.to_string())
+                    .with("index", index)
+                    .with("field", field)
+            }
+            StoreError::Reserved { index } => {
+                Self::new(StatusCode::FORBIDDEN, error.code(), error.to_string()).with("index", index)
+            }
+            StoreError::Closed => Self::new(StatusCode::CONFLICT, error.code(), error.to_string()),
             StoreError::SpansPartitions => Self::new(
                 StatusCode::BAD_REQUEST,
                 "spans-partitions",
@@ -198,10 +241,14 @@ impl From<DeadLetterError> for Problem {
 impl From<RegistryError> for Problem {
     fn from(error: RegistryError) -> Self {
         match error {
-            RegistryError::PartitionsFixed(partitions) => {
-                Self::new(StatusCode::CONFLICT, "partitions-fixed", error.to_string())
-                    .with("partitions", partitions)
+            RegistryError::Fixed(field) => {
+                Self::new(StatusCode::CONFLICT, "fixed", error.to_string()).with("field", field)
             }
+            RegistryError::System => Self::new(StatusCode::CONFLICT, "system-tenant", error.to_string()),
+            RegistryError::NotClosed => Self::new(StatusCode::CONFLICT, "not-closed", error.to_string()),
+            RegistryError::NoStorage(_) => Self::new(StatusCode::CONFLICT, "no-storage", error.to_string()),
+            RegistryError::UnknownTenant => Self::not_found("unknown-tenant", "tenant"),
+            RegistryError::UnknownKey => Self::not_found("unknown-key", "key"),
             RegistryError::Busy => Self::new(StatusCode::CONFLICT, "busy", error.to_string()),
             RegistryError::Write(_) | RegistryError::Read(_) => Self::unavailable(&error),
             RegistryError::Bad(_) => Self::internal(&error),

@@ -17,7 +17,7 @@ use crate::{
     store::{
         append::Answer,
         history::ListedStream,
-        registry::{ChangeFeed, Tenant},
+        registry::{Settings, Tenant},
         rows::{ErasedMark, RecordedEvent, Stream},
     },
 };
@@ -249,23 +249,22 @@ impl<'a> StreamView<'a> {
 /// A tenant.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct TenantView<'a> {
+pub(crate) struct TenantView<'a> {
     id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    display_name: Option<&'a str>,
-    partitions: u8,
-    change_feed: &'a ChangeFeed,
+    #[serde(flatten)]
+    settings: &'a Settings,
     created_time: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closed_time: Option<Timestamp>,
 }
 
 impl<'a> TenantView<'a> {
-    pub(super) fn of(tenant: &'a Tenant) -> Self {
+    pub(crate) fn of(tenant: &'a Tenant) -> Self {
         Self {
             id: tenant.id.as_str(),
-            display_name: tenant.settings.display_name.as_deref(),
-            partitions: tenant.settings.partitions,
-            change_feed: &tenant.settings.change_feed,
+            settings: &tenant.settings,
             created_time: tenant.created,
+            closed_time: tenant.closed,
         }
     }
 }

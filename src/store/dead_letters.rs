@@ -15,7 +15,7 @@ use super::{
     rows::BadRow,
     table::{Batch, ETag, MAX_BINARY, Op, ReadError, Row, StoredRow, Table, TableName, Value},
 };
-use crate::domain::timestamp::Timestamp;
+use crate::domain::{redaction::Redactor, timestamp::Timestamp};
 
 /// Table of the dead letters that belong to no known tenant.
 const NOBODYS: &str = "annalsdeadletters";
@@ -35,7 +35,7 @@ pub struct DeadLetter {
     pub message_id: String,
     /// How often the queue had delivered it.
     pub dequeue_count: u32,
-    /// The message, byte for byte.
+    /// The message: byte for byte, but for what is redacted.
     pub body: Bytes,
     /// When it was stored after all.
     pub replayed: Option<Timestamp>,
@@ -142,18 +142,19 @@ pub struct DeadLetters {
     table: Arc<dyn Table>,
     name: TableName,
     nobodys: bool,
+    redactor: Arc<Redactor>,
 }
 
 impl DeadLetters {
     /// Those of a tenant.
     pub fn of(table: Arc<dyn Table>, tenant: &Tenant) -> Self {
-        Self { table, name: tenant.table.clone(), nobodys: false }
+        Self { table, name: tenant.table.clone(), nobodys: false, redactor: Arc::clone(&tenant.redactor) }
     }
 
     /// Those of no known tenant.
     pub fn of_nobody(table: Arc<dyn Table>) -> Self {
         let name = TableName::new(NOBODYS).expect("the constant is a table name");
-        Self { table, name, nobodys: true }
+        Self { table, name, nobodys: true, redactor: Arc::default() }
     }
 
     /// Where the list goes on behind a letter, for [`DeadLetters::list`].
@@ -161,11 +162,15 @@ impl DeadLetters {
         format!("{}~", keys::dead_letter(&id.0))
     }
 
-    /// Keeps a dead letter; keeping it twice is harmless. Durable on return.
+    /// Keeps a dead letter, redacted as far as it can be read; keeping it twice is harmless. Durable
+    /// on return.
     ///
     /// # Errors
     /// [`DeadLetterError`] when it may not have been kept: the message is then still the queue's.
     pub async fn keep(&self, letter: &DeadLetter) -> Result<DeadLetterId, DeadLetterError> {
+        // Before its name is taken: a hash of what was sent would let a guess at a secret be tested.
+        let body = self.redactor.document(&letter.body).map_or_else(|| letter.body.clone(), Bytes::from);
+        let letter = &DeadLetter { body, ..letter.clone() };
         let batch = Batch::new(keys::DEAD, vec![Op::Insert(letter.row())]).map_err(too_large)?;
         let mut kept = retry::write(&self.table, &self.name, &batch).await;
         if self.nobodys && kept == Err(WriteError::NoTable) {

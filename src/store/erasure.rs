@@ -154,7 +154,7 @@ impl Store {
             };
             let own = own_event(&id, partition, &said, erasure);
             let delivery = Delivery::direct(erasure.recorded_by.clone());
-            match self.append_with(tenant, vec![own], vec![amendment], delivery, deadline).await {
+            match self.amend(tenant, vec![own], vec![amendment], delivery, deadline).await {
                 Ok(_) => return Ok(ErasedEvent { position: event.position, erasure: id, already: false }),
                 // Somebody else erased it too, or this very call did and its answer was lost.
                 Err(StoreError::Refused(Refusal::AmendmentStale)) => {}
@@ -188,7 +188,7 @@ impl Store {
         );
         let event = event.expect("a dead letter's name is a valid id");
         let delivery = Delivery::direct(erasure.recorded_by.clone()).again();
-        match self.append_with(tenant, vec![event], Vec::new(), delivery, deadline).await {
+        match self.amend(tenant, vec![event], Vec::new(), delivery, deadline).await {
             // It was recorded before, perhaps with another reason.
             Ok(_) | Err(StoreError::Refused(Refusal::IdentityReused { .. })) => Ok(()),
             Err(error) => Err(error.into()),

@@ -277,7 +277,7 @@ impl History {
         limit: usize,
     ) -> Result<StreamPage, HistoryError> {
         let indexed =
-            status.filter(|status| crate::domain::ATTENTION.contains(&status.as_str())).zip(category);
+            status.filter(|status| self.tenant.settings.wants_attention(status.as_str())).zip(category);
         let whole = match indexed {
             Some((status, category)) => keys::attentions(category.as_str(), status.as_str()),
             None => keys::streams(category.map(Category::as_str)),

@@ -216,6 +216,26 @@ pub fn tenants() -> Range {
     starting_with("t|".to_owned())
 }
 
+/// Row key of an API key in the registry.
+pub fn api_key(id: &str) -> String {
+    format!("k|{}", part(id))
+}
+
+/// All API keys of the registry.
+pub fn api_keys() -> Range {
+    starting_with("k|".to_owned())
+}
+
+/// Row key of what a principal may do in a tenant.
+pub fn grant(tenant: &TenantId, principal: &str) -> String {
+    format!("g|{}|{}", part(tenant.as_str()), part(principal))
+}
+
+/// All grants of a tenant.
+pub fn grants(tenant: &TenantId) -> Range {
+    starting_with(format!("g|{}|", part(tenant.as_str())))
+}
+
 /// `d|{hash}`: a dead letter.
 pub fn dead_letter(hash: &[u8; 32]) -> String {
     format!("d|{}", hex::encode(hash))

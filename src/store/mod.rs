@@ -10,6 +10,7 @@
 //! Layers: [`table`] is the port; `azure` and [`embedded`] are its drivers; [`keys`], [`rows`] and
 //! [`digest`] say what is stored; [`append`] writes it, [`history`] reads it.
 
+pub mod administration;
 pub mod append;
 #[cfg(feature = "azure")]
 pub mod azure;
@@ -46,7 +47,7 @@ use self::{
     digest::Salt,
     history::History,
     log::Log,
-    registry::{Registry, Tenant},
+    registry::{ACCESS_SOURCE, Place, Places, REGISTRY_SOURCE, Registry, SYSTEM, Silos, Tenant},
     rows::Fingerprint,
     table::{Table, TableName},
 };
@@ -102,6 +103,23 @@ pub enum StoreError {
     /// They never will be as they are.
     #[error("the append is refused")]
     Refused(#[source] Refusal),
+    /// One holds a secret where none can be taken out.
+    #[error("an event holds what looks like a secret in `{field}`, and cannot be stored without it")]
+    HoldsSecret {
+        /// Place of the event in the append.
+        index: usize,
+        /// The attribute.
+        field: &'static str,
+    },
+    /// One uses what only Annals itself may use: a source of its own, or the system tenant.
+    #[error("this source or tenant is reserved for the events of Annals itself")]
+    Reserved {
+        /// Place of the event in the append.
+        index: usize,
+    },
+    /// The tenant is closed, and the events are new.
+    #[error("the tenant is closed: what it has can be read, and nothing is added")]
+    Closed,
     /// Their streams lie in different partitions: no one commit can hold them.
     #[error("the events belong to streams in different partitions")]
     SpansPartitions,
@@ -111,6 +129,20 @@ pub enum StoreError {
         /// What happened, without addresses or secrets.
         reason: String,
     },
+}
+
+impl StoreError {
+    /// Its stable code, for machines.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.code(),
+            Self::HoldsSecret { .. } => "holds-secret",
+            Self::Reserved { .. } => "reserved",
+            Self::Closed => "tenant-closed",
+            Self::SpansPartitions => "spans-partitions",
+            Self::Unavailable { .. } => "unavailable",
+        }
+    }
 }
 
 impl From<AppendError> for StoreError {
@@ -127,7 +159,7 @@ pub type Debtors = Box<dyn Fn(&Arc<Tenant>) -> Arc<dyn Debtor> + Send + Sync>;
 
 /// The store of all tenants.
 pub struct Store {
-    table: Arc<dyn Table>,
+    places: Arc<Places>,
     clock: Arc<dyn Clock>,
     registry: Registry,
     debtors: Debtors,
@@ -136,15 +168,29 @@ pub struct Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("table", &self.table).finish_non_exhaustive()
+        f.debug_struct("Store").field("places", &self.places).finish_non_exhaustive()
     }
 }
 
 impl Store {
-    /// The store on this storage.
-    pub fn new(table: Arc<dyn Table>, clock: Arc<dyn Clock>, debtors: Debtors) -> Self {
-        let registry = Registry::new(Arc::clone(&table), Arc::clone(&clock));
-        Self { table, clock, registry, debtors, committers: Mutex::default() }
+    /// The store on this storage: the shared account, and those that tenants have of their own.
+    pub fn new(
+        shared: Arc<dyn Table>,
+        silos: Box<dyn Silos>,
+        clock: Arc<dyn Clock>,
+        debtors: Debtors,
+    ) -> Self {
+        let places = Arc::new(Places::new(shared, silos));
+        let registry = Registry::new(Arc::clone(&places), Arc::clone(&clock));
+        Self { places, clock, registry, debtors, committers: Mutex::default() }
+    }
+
+    /// Whether a place can be used, for an operator.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_place(&self, place: &Place) -> Result<(), String> {
+        self.places.open(place).map(drop)
     }
 
     /// The tenants.
@@ -159,25 +205,25 @@ impl Store {
 
     /// Reads a tenant.
     pub fn history(&self, tenant: &Arc<Tenant>) -> History {
-        History::of(Arc::clone(&self.table), Arc::clone(tenant))
+        History::of(self.places.of(tenant), Arc::clone(tenant))
     }
 
     /// Reads the log of a tenant.
     pub fn log(&self, tenant: &Arc<Tenant>) -> Log {
-        Log::of(Arc::clone(&self.table), Arc::clone(tenant))
+        Log::of(self.places.of(tenant), Arc::clone(tenant))
     }
 
     /// The dead letters of a tenant, or those of none.
     pub fn dead_letters(&self, tenant: Option<&Tenant>) -> DeadLetters {
         match tenant {
-            Some(tenant) => DeadLetters::of(Arc::clone(&self.table), tenant),
-            None => DeadLetters::of_nobody(Arc::clone(&self.table)),
+            Some(tenant) => DeadLetters::of(self.places.of(tenant), tenant),
+            None => DeadLetters::of_nobody(Arc::clone(self.places.shared())),
         }
     }
 
     /// The feed debt of a tenant.
     pub fn debts(&self, tenant: &Arc<Tenant>) -> Debts {
-        Debts::of(Arc::clone(&self.table), Arc::clone(tenant))
+        Debts::of(self.places.of(tenant), Arc::clone(tenant))
     }
 
     /// Stores events in one commit or not at all; answers in their order, by `deadline`.
@@ -193,19 +239,66 @@ impl Store {
         delivery: Delivery,
         deadline: Instant,
     ) -> Result<Vec<Answer>, StoreError> {
-        self.append_with(tenant, events, Vec::new(), delivery, deadline).await
+        let ours = [REGISTRY_SOURCE, ACCESS_SOURCE];
+        let reserved = |event: &NewEvent| ours.contains(&event.source.as_str());
+        if let Some(index) = events.iter().position(|event| reserved(event) || tenant.id.as_str() == SYSTEM) {
+            return Err(StoreError::Reserved { index });
+        }
+        if tenant.closed.is_some() && !self.all_known(tenant, &events).await? {
+            return Err(StoreError::Closed);
+        }
+        self.place(tenant, events, delivery, deadline).await
     }
 
-    /// As [`Self::append`], with rows of earlier events in the same partition that change in the
-    /// same commit.
-    async fn append_with(
+    /// Stores events of Annals itself, under its own sources and in any tenant, closed or not.
+    pub(crate) async fn record(
         &self,
         tenant: &Arc<Tenant>,
         events: Vec<NewEvent>,
+        recorded_by: RecordedBy,
+        deadline: Instant,
+    ) -> Result<Vec<Answer>, StoreError> {
+        self.place(tenant, events, Delivery::direct(recorded_by).again(), deadline).await
+    }
+
+    /// Whether each of these was stored before: such a delivery gets its first answer from a closed
+    /// tenant too.
+    async fn all_known(&self, tenant: &Arc<Tenant>, events: &[NewEvent]) -> Result<bool, StoreError> {
+        let history = self.history(tenant);
+        for event in events {
+            let found = history.event(&event.id, &event.source).await;
+            let found = found.map_err(|error| StoreError::Unavailable { reason: error.to_string() })?;
+            if found.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn place(
+        &self,
+        tenant: &Arc<Tenant>,
+        events: Vec<NewEvent>,
+        delivery: Delivery,
+        deadline: Instant,
+    ) -> Result<Vec<Answer>, StoreError> {
+        self.amend(tenant, events, Vec::new(), delivery, deadline).await
+    }
+
+    /// As [`Self::place`], with rows of earlier events in the same partition that change in the same
+    /// commit.
+    async fn amend(
+        &self,
+        tenant: &Arc<Tenant>,
+        mut events: Vec<NewEvent>,
         amendments: Vec<Amendment>,
         delivery: Delivery,
         deadline: Instant,
     ) -> Result<Vec<Answer>, StoreError> {
+        for (index, event) in events.iter_mut().enumerate() {
+            let redacted = tenant.redactor.event(event);
+            redacted.map_err(|secret| StoreError::HoldsSecret { index, field: secret.0 })?;
+        }
         let placed: Vec<_> = events.into_iter().map(|event| candidate(tenant, event, &delivery)).collect();
         let Some(partition) = placed.first().map(|(partition, _)| *partition) else { return Ok(Vec::new()) };
         if placed.iter().any(|(other, _)| *other != partition) {
@@ -215,8 +308,8 @@ impl Store {
             events: placed.into_iter().map(|(_, candidate)| candidate).collect(),
             origin: delivery.origin,
             feed: tenant.settings.change_feed.enabled,
-            redelivered: delivery.redelivered,
             amendments,
+            redelivered: delivery.redelivered || tenant.closed.is_some(),
         };
         let committer = self.committer(tenant, partition);
         Ok(committer.append(append, deadline).await?)
@@ -232,7 +325,7 @@ impl Store {
         }
         committers.retain(|_, committer| !committer.has_ended());
         let committer = Committer::spawn(CommitterContext {
-            table: Arc::clone(&self.table),
+            table: self.places.of(tenant),
             name: tenant.table.clone(),
             partition,
             clock: Arc::clone(&self.clock),
@@ -278,7 +371,9 @@ fn candidate(tenant: &Tenant, mut event: NewEvent, delivery: &Delivery) -> (Part
     let fingerprint = Fingerprint::of(Salt(rand::random()), &event.content);
     let actor = event.actor.as_ref().map(|actor| actor_hash(tenant, actor));
     let subject = event.extensions.get(DATA_SUBJECT).map(|subject| subject_hash(tenant, &subject.to_text()));
-    (partition, Candidate { event: Arc::new(event), stream, fingerprint, actor, subject })
+    let attention =
+        event.status.as_ref().is_some_and(|status| tenant.settings.wants_attention(status.as_str()));
+    (partition, Candidate { event: Arc::new(event), stream, fingerprint, actor, subject, attention })
 }
 
 fn audit_stream(id: String) -> StreamName {

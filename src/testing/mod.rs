@@ -3,4 +3,5 @@
 //! Behind the feature `test-util`; no promise is made to anybody else that it stays as it is.
 
 pub mod azurite;
+pub mod issuer;
 pub mod proxy;

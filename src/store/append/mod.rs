@@ -52,6 +52,8 @@ pub struct Candidate {
     pub actor: Option<String>,
     /// Keyed hash of its data subject.
     pub subject: Option<String>,
+    /// Whether streams of its status want attention in its tenant.
+    pub attention: bool,
 }
 
 impl Candidate {

@@ -13,7 +13,7 @@ use super::{Answer, Append, Candidate, Origin, Refusal, Stored, amend, rule::Rul
 use crate::{
     domain::{
         essentials::Essentials,
-        ids::{Identity, Status, StreamName},
+        ids::{Identity, StreamName},
         position::{PartitionId, Position},
         timestamp::Timestamp,
     },
@@ -416,16 +416,11 @@ fn advance(stream: &mut Stream, candidate: &Candidate, recorded: Timestamp) {
     if later {
         stream.status =
             Some(StreamStatus { status: status.clone(), since: happened, event: event.id.clone() });
-        stream.attention = wants_attention(status).then(|| status.clone());
+        stream.attention = candidate.attention.then(|| status.clone());
         if event.state.is_some() {
             stream.state.clone_from(&event.state);
         }
     }
-}
-
-/// Whether streams of this status are listed for an operator.
-fn wants_attention(status: &Status) -> bool {
-    crate::domain::ATTENTION.contains(&status.as_str())
 }
 
 fn recorded(candidate: &Candidate, position: Position, version: u64, recorded: Timestamp) -> RecordedEvent {

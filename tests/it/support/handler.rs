@@ -130,6 +130,9 @@ fn spawn(port: u16, settings: &[(String, String)]) -> Child {
         .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())
         .env("ANNALS_PUBLIC_URL", "https://annals.example")
         .env("ANNALS_LOG", "warn")
+        // As `annals dev` starts it: a test that is about who may do what says otherwise.
+        .env("ANNALS_AUTH", "off")
+        .env("ANNALS_DEV", "1")
         .envs(settings.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::null());

@@ -246,12 +246,15 @@ impl Job {
         let candidate = |event: &Arc<NewEvent>| {
             let Target::Stream(stream) = &event.target else { unreachable!("every job names its stream") };
             let fingerprint = Fingerprint::of(Salt(random.random()), &event.content);
+            let wants = |status: &Status| crate::domain::ATTENTION.contains(&status.as_str());
+            let attention = event.status.as_ref().is_some_and(wants);
             Candidate {
                 event: Arc::clone(event),
                 stream: stream.clone(),
                 fingerprint,
                 actor: None,
                 subject: None,
+                attention,
             }
         };
         let events = events.iter().map(candidate).collect();

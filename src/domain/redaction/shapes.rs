@@ -1,0 +1,227 @@
+//! Values that are secrets by their form. Bare base64 is none: it may be a digest.
+
+use std::{borrow::Cow, ops::Range};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::REDACTED;
+
+/// What introduces a secret, in lower case, up to the secret itself.
+const MARKERS: [&str; 7] = [
+    "accountkey=",
+    "sharedaccesskey=",
+    "sharedaccesssignature=",
+    "password=",
+    "pwd=",
+    "client_secret=",
+    "sig=",
+];
+const PEM: (&str, &str) = ("-----BEGIN ", "PRIVATE KEY");
+/// Shortest signature of a SAS, and shortest bearer token.
+const SHORTEST: usize = 20;
+
+/// The text without what is a secret by shape; borrowed when there is none.
+pub(super) fn redact(text: &str) -> Cow<'_, str> {
+    let mut found = Vec::new();
+    if text.contains("eyJ") {
+        jwts(text, &mut found);
+    }
+    if text.contains('=') {
+        marked(text, &mut found);
+    }
+    if text.contains(PEM.0) {
+        pems(text, &mut found);
+    }
+    if text.contains("earer ") {
+        bearers(text, &mut found);
+    }
+    if found.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    found.sort_unstable_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
+    let (mut out, mut at) = (String::with_capacity(text.len()), 0);
+    for span in found {
+        if span.start >= at {
+            out.push_str(&text[at..span.start]);
+            out.push_str(REDACTED);
+        }
+        at = at.max(span.end);
+    }
+    out.push_str(&text[at..]);
+    Cow::Owned(out)
+}
+
+fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+/// Three parts (or the five of an encrypted one), the first the JSON of a header with an `alg`.
+fn jwts(text: &str, found: &mut Vec<Range<usize>>) {
+    let bytes = text.as_bytes();
+    let run = |from: usize| bytes[from..].iter().take_while(|byte| is_base64url(**byte)).count();
+    let mut at = 0;
+    while let Some(offset) = text[at..].find("eyJ") {
+        let start = at + offset;
+        let header_end = start + run(start);
+        at = header_end;
+        let begins = start == 0 || !is_base64url(bytes[start - 1]);
+        if !begins || bytes.get(header_end) != Some(&b'.') || !is_header(&text[start..header_end]) {
+            continue;
+        }
+        let mut end = header_end;
+        for _ in 0..4 {
+            if bytes.get(end) != Some(&b'.') {
+                break;
+            }
+            let length = run(end + 1);
+            // A full stop behind the signature ends a sentence; an unsigned token ends in one.
+            end += 1 + length;
+        }
+        found.push(start..end);
+        at = end;
+    }
+}
+
+fn is_header(encoded: &str) -> bool {
+    let decoded = URL_SAFE_NO_PAD.decode(encoded).ok();
+    decoded.is_some_and(|json| json.starts_with(b"{") && json.windows(5).any(|window| window == b"\"alg\""))
+}
+
+/// What follows `AccountKey=` and its like.
+fn marked(text: &str, found: &mut Vec<Range<usize>>) {
+    let lower = text.to_ascii_lowercase();
+    for marker in MARKERS {
+        for (at, _) in lower.match_indices(marker) {
+            let before = at.checked_sub(1).map(|at| lower.as_bytes()[at]);
+            let start = at + marker.len();
+            let ends = |c: char| c.is_whitespace() || matches!(c, ';' | '&' | '"' | '\'' | ',' | '<' | ')');
+            let end = text[start..].find(ends).map_or(text.len(), |length| start + length);
+            let value = &text[start..end];
+            let counts = match marker {
+                "sig=" => matches!(before, None | Some(b'?' | b'&')) && value.len() >= SHORTEST,
+                "pwd=" => before.is_none_or(|before| !before.is_ascii_alphanumeric()),
+                _ => true,
+            };
+            if counts && !value.is_empty() && value != REDACTED {
+                found.push(start..end);
+            }
+        }
+    }
+}
+
+fn pems(text: &str, found: &mut Vec<Range<usize>>) {
+    for (start, _) in text.match_indices(PEM.0) {
+        let label_end = text[start + PEM.0.len()..].find("-----").map(|length| start + PEM.0.len() + length);
+        let Some(label_end) = label_end.filter(|end| text[start..*end].contains(PEM.1)) else { continue };
+        let body = label_end + 5;
+        let end = text[body..].find("-----END ").and_then(|offset| {
+            let footer = body + offset + 9;
+            text[footer..].find("-----").map(|length| footer + length + 5)
+        });
+        // One that was cut off is a key all the same.
+        found.push(start..end.unwrap_or(text.len()));
+    }
+}
+
+/// `Bearer` and a token that no word is.
+fn bearers(text: &str, found: &mut Vec<Range<usize>>) {
+    for (at, introduction) in text.match_indices("earer ") {
+        let start = at + introduction.len();
+        let token = |b: &u8| {
+            b.is_ascii_alphanumeric() || matches!(*b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+        };
+        let end = start + text.as_bytes()[start..].iter().take_while(|byte| token(byte)).count();
+        let value = &text[start..end];
+        if value.len() >= SHORTEST && value.bytes().any(|byte| byte.is_ascii_digit()) {
+            found.push(start..end);
+        }
+    }
+}
+
+/// Whether a URL carries a password before its host, or a parameter with a secret's name.
+pub(super) fn url_secret(text: &str, secret: impl Fn(&str) -> bool) -> bool {
+    let authority =
+        text.split_once("//").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let user_info = authority.and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
+    if user_info.and_then(|user| user.split_once(':')).is_some_and(|(_, password)| !password.is_empty()) {
+        return true;
+    }
+    let Some((_, query)) = text.split_once('?') else { return false };
+    let query = query.split('#').next().unwrap_or_default();
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .any(|(name, value)| !value.is_empty() && secret(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `{"alg":"none"}` and `{"sub":"x"}`, unsigned.
+    const UNSIGNED: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.";
+
+    #[test]
+    fn secrets_are_known_by_their_shape() {
+        let jwt = format!("{UNSIGNED}c2lnbmF0dXJl");
+        let cases = [
+            (jwt.clone(), "[REDACTED]"),
+            (format!("call with {jwt}, then"), "call with [REDACTED], then"),
+            (
+                "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=Zm9v+/==;EndpointSuffix=x"
+                    .to_owned(),
+                "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=[REDACTED];EndpointSuffix=x",
+            ),
+            (
+                "Endpoint=sb://x;SharedAccessKeyName=n;SharedAccessKey=Zm9v=".to_owned(),
+                "Endpoint=sb://x;SharedAccessKeyName=n;SharedAccessKey=[REDACTED]",
+            ),
+            (
+                "https://a.blob.core.windows.net/c/b?sv=2024&sig=abcdefghij%2Bklmnopqr%3D&se=9".to_owned(),
+                "https://a.blob.core.windows.net/c/b?sv=2024&sig=[REDACTED]&se=9",
+            ),
+            (
+                "-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----\nafter".to_owned(),
+                "[REDACTED]\nafter",
+            ),
+            ("-----BEGIN PRIVATE KEY-----\nMII cut".to_owned(), "[REDACTED]"),
+            ("Server=x;User=sa;Password=hunter2;".to_owned(), "Server=x;User=sa;Password=[REDACTED];"),
+            ("Authorization: Bearer 0123456789abcdefghij".to_owned(), "Authorization: Bearer [REDACTED]"),
+        ];
+        for (text, want) in cases {
+            assert_eq!(redact(&text), want);
+            assert_eq!(redact(want), want, "what was redacted stays as it is");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_a_little_like_a_secret_stays() {
+        for text in [
+            "n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=",
+            "eyJ is how tokens begin",
+            "eyJhbGciOi.not.one",
+            "the bearer of bad news from everywhere",
+            "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----",
+            "AccountKey=",
+            "design=abcdefghijklmnopqrstuvwxyz",
+            "sig=short",
+            "a=b&c=d",
+            "Bearer of responsibilities",
+        ] {
+            assert_eq!(redact(text), text);
+        }
+    }
+
+    #[test]
+    fn a_url_may_carry_a_secret() {
+        let secret = |name: &str| name == "token";
+        for bad in ["https://x/?token=1", "amqp://user:pass@host/", "/relative?a=b&token=1#f"] {
+            assert!(url_secret(bad, secret), "{bad}");
+        }
+        for good in
+            ["https://x/?page=1", "mailto:a@b", "//user@host/x", "urn:x:y", "https://x/?token=", "/a/b:c@d"]
+        {
+            assert!(!url_secret(good, secret), "{good}");
+        }
+    }
+}

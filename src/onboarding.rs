@@ -1,0 +1,132 @@
+//! What somebody asks for when a tenant is added or changed, over HTTP and on the command line alike.
+
+use serde::Deserialize;
+
+use crate::{
+    config::{SiloRules, check_connection},
+    domain::{
+        ids::{Invalid, Status},
+        position::PartitionId,
+        redaction::Rules,
+    },
+    store::registry::{ChangeFeed, Place, ReadAudit, Settings},
+};
+
+/// Longest display name, in bytes.
+const MAX_NAME: usize = 256;
+/// Most type filters, and the longest of them.
+const MAX_FILTERS: (usize, usize) = (64, 512);
+/// Most statuses that want attention.
+const MAX_ATTENTION: usize = 32;
+/// Longest retention, in days: 100 years.
+const MAX_RETENTION: u32 = 36_525;
+
+/// Settings as they are asked for. What is left out is as if nothing had been said, but for what is
+/// fixed, which stays.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Wanted {
+    /// A name for people.
+    #[serde(default)]
+    pub display_name: Option<String>,
+    /// Where the tenant's table lies: `"shared"`, `{"connection": …}` or `{"tableServiceUri": …}`.
+    #[serde(default)]
+    pub storage: Option<Place>,
+    /// How many partitions.
+    #[serde(default)]
+    pub partitions: Option<u8>,
+    /// What leaves the silo.
+    #[serde(default)]
+    pub change_feed: ChangeFeed,
+    /// What is redacted, besides what always is.
+    #[serde(default)]
+    pub redaction: Rules,
+    /// How long events are kept, in days.
+    #[serde(default)]
+    pub retention_days: Option<u32>,
+    /// Statuses that want attention, besides those that always do.
+    #[serde(default)]
+    pub attention: Option<Vec<String>>,
+    /// Which reads are audited.
+    #[serde(default)]
+    pub read_audit: ReadAudit,
+}
+
+impl Wanted {
+    /// What is asked for, as a change to these settings.
+    pub fn change_to(was: &Settings) -> Self {
+        Self {
+            display_name: was.display_name.clone(),
+            storage: None,
+            partitions: None,
+            change_feed: was.change_feed.clone(),
+            redaction: was.redaction.clone(),
+            retention_days: was.retention_days,
+            attention: None,
+            read_audit: was.read_audit,
+        }
+    }
+
+    /// The settings, checked. `was` is what the tenant has, if it exists.
+    ///
+    /// # Errors
+    /// [`Invalid`] for the first that breaks its rule.
+    pub fn settings(self, was: Option<&Settings>) -> Result<Settings, Invalid> {
+        let settings = Settings {
+            display_name: self.display_name,
+            storage: self.storage.or_else(|| was.map(|was| was.storage.clone())).unwrap_or_default(),
+            partitions: self.partitions.or_else(|| was.map(|was| was.partitions)).unwrap_or(1),
+            change_feed: self.change_feed,
+            redaction: self.redaction,
+            retention_days: self.retention_days,
+            attention: self.attention.or_else(|| was.map(|was| was.attention.clone())).unwrap_or_default(),
+            read_audit: self.read_audit,
+        };
+        check(&settings)?;
+        Ok(settings)
+    }
+}
+
+fn check(settings: &Settings) -> Result<(), Invalid> {
+    if !(1..=PartitionId::MAX).contains(&settings.partitions) {
+        return Err(Invalid::new("partitions", format!("must be a number from 1 to {}", PartitionId::MAX)));
+    }
+    let name_fits =
+        |name: &String| !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);
+    if !settings.display_name.as_ref().is_none_or(name_fits) {
+        let rule = format!("must be 1 to {MAX_NAME} bytes without control characters");
+        return Err(Invalid::new("displayName", rule));
+    }
+    let (most, longest) = MAX_FILTERS;
+    let filters = &settings.change_feed.types;
+    if filters.len() > most || filters.iter().any(|filter| filter.is_empty() || filter.len() > longest) {
+        let rule = format!("must be at most {most} event types of 1 to {longest} bytes");
+        return Err(Invalid::new("changeFeed.types", rule));
+    }
+    settings.redaction.check()?;
+    if settings.retention_days.is_some_and(|days| !(1..=MAX_RETENTION).contains(&days)) {
+        return Err(Invalid::new("retentionDays", format!("must be a number from 1 to {MAX_RETENTION}")));
+    }
+    let statuses = settings.attention.iter().all(|status| Status::parse(status.as_str()).is_ok());
+    if settings.attention.len() > MAX_ATTENTION || !statuses {
+        return Err(Invalid::new("attention", format!("must be at most {MAX_ATTENTION} statuses")));
+    }
+    Ok(())
+}
+
+/// Checks where a tenant's table is to lie, before anything is sent there.
+///
+/// # Errors
+/// [`Invalid`] for an address that is not an account of our cloud, or a name that no setting can have.
+pub fn check_place(rules: &SiloRules, place: &Place) -> Result<(), Invalid> {
+    match place {
+        Place::Shared => Ok(()),
+        Place::Connection(name) => {
+            check_connection(name).map_err(|rule| Invalid::new("storage.connection", rule))
+        }
+        Place::TableServiceUri(uri) => match rules.check(uri) {
+            Ok(_) => Ok(()),
+            Err(rule) => Err(Invalid::new("storage.tableServiceUri", rule)),
+        },
+    }
+}
