@@ -5,6 +5,7 @@
 //! a duplicate arriving; `tests/it/architecture.rs` keeps the arrows pointing that way.
 
 pub mod access;
+pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod dev;

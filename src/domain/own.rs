@@ -9,6 +9,10 @@ use super::{
     ids::{EventId, EventType, Source, StreamName},
 };
 
+/// Category of the streams that hold checkpoints.
+pub const CHECKPOINT: &str = "checkpoint";
+/// Type of the event that carries a checkpoint.
+pub const CHECKPOINT_SIGNED: &str = "annals.checkpoint.signed";
 /// The source of our own events.
 pub const SOURCE: &str = "annals";
 /// Categories and types that senders cannot use: their events are proof.

@@ -18,6 +18,7 @@ use super::{
     wire::{QueueMessage, Success, WireError},
 };
 use crate::{
+    checkpoint::CheckpointError,
     feed::{
         Feed,
         handover::{HandoverError, PublishMessage},
@@ -57,6 +58,8 @@ pub(super) enum Failure {
     NoPublicUrl,
     #[error("feed debt was not handed over")]
     Handover(#[from] HandoverError),
+    #[error("a checkpoint was not made")]
+    Checkpoint(#[from] CheckpointError),
     #[error("an internal error")]
     Panic,
 }
@@ -231,6 +234,15 @@ pub(super) async fn sweep(State(app): State<Arc<App>>, headers: HeaderMap) -> In
         if handed > 0 {
             tracing::info!(evt = "feed.swept", commits = handed);
         }
+        Ok(done(Outcome::default()))
+    })
+    .await
+}
+
+/// Signs where each log ends.
+pub(super) async fn checkpoint(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
+    invocation("checkpoint", &headers, async {
+        app.checkpoints.round(&app.store).await?;
         Ok(done(Outcome::default()))
     })
     .await

@@ -12,7 +12,7 @@ mod wire;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-pub use self::serve::{ServeError, app, end_with_parent, serve};
+pub use self::serve::{ServeError, app, end_with_parent, serve, tool};
 use axum::{
     Router,
     extract::{Request, State},
@@ -23,6 +23,7 @@ use axum::{
 };
 
 use crate::{
+    checkpoint::Checkpoints,
     config::SiloRules,
     domain::ids::TenantId,
     feed::{all_stream::Waiters, handover::Handover},
@@ -47,6 +48,8 @@ pub struct App {
     pub publish_queue: QueueName,
     /// The base of links, if it is known.
     pub public_url: Option<PublicUrl>,
+    /// Signs where each log ends.
+    pub checkpoints: Checkpoints,
     /// Requests that wait for news of a log.
     pub waiters: Waiters,
     /// Tenants that the queue may write to; all, if `None`.
@@ -65,6 +68,7 @@ pub fn router(app: Arc<App>, port: u16) -> Router {
         .route("/publish", post(functions::publish))
         .route("/publish-poison", post(functions::publish_poison))
         .route("/sweep", post(functions::sweep))
+        .route("/checkpoint", post(functions::checkpoint))
         .route_layer(middleware::from_fn_with_state(port, only_the_host));
     Router::new()
         .route("/", get(ping))

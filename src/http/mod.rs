@@ -2,6 +2,7 @@
 
 mod all_stream;
 mod buckets;
+mod checkpoints;
 mod cursor;
 mod dead_letters;
 mod erasures;
@@ -39,7 +40,7 @@ pub(crate) use self::{
     roles::{check_principal, sorted as sorted_roles},
     views::TenantView,
 };
-use crate::host::App;
+use crate::{access::Caller, host::App};
 
 /// Largest body taken. An event has at most 512 KiB of data; a batch must fit into one commit
 /// of 4 MiB, and base64 adds a third.
@@ -60,6 +61,19 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(logged))
+}
+
+/// The same routes for somebody who holds storage itself, and needs no gate: the command line.
+pub(crate) fn local_router(app: &Arc<App>) -> Router {
+    let caller = Caller::local();
+    routes::table()
+        .into_iter()
+        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
+        .layer(middleware::from_fn(move |mut request: Request, next: Next| {
+            request.extensions_mut().insert(caller.clone());
+            next.run(request)
+        }))
+        .with_state(Arc::clone(app))
 }
 
 /// A panic is a bug of ours: the caller may try again, and the log says where it was.

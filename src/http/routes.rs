@@ -12,7 +12,8 @@ use axum::{
 };
 
 use super::{
-    all_stream, dead_letters, erasures, events, export, keys, roles, streams, tenants, verification,
+    all_stream, checkpoints, dead_letters, erasures, events, export, keys, roles, streams, tenants,
+    verification,
 };
 use crate::{access::Role, host::App};
 
@@ -68,6 +69,7 @@ pub(crate) fn table() -> Vec<Route> {
         route(GET, "/tenants/{tenant}/verification", Tenant(Auditor), verification::verification),
         route(GET, "/tenants/{tenant}/completeness", Tenant(Auditor), verification::complete),
         route(POST, "/tenants/{tenant}/erasures", Tenant(Auditor), erasures::erase),
+        route(GET, "/tenants/{tenant}/checkpoints", Tenant(Auditor), checkpoints::list),
         route(GET, "/tenants/{tenant}/export", Tenant(Auditor), export::page),
         route(GET, "/tenants/{tenant}/dead-letters", Tenant(Auditor), dead_letters::list),
         route(GET, "/tenants/{tenant}/dead-letters/{id}", Tenant(Auditor), dead_letters::one),

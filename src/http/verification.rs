@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use super::{cursor::Cursor, extract, problem::Problem};
 use crate::{
-    domain::ids::Invalid,
+    domain::{ids::Invalid, position::PartitionId},
     feed::all_stream::Direction,
     host::App,
-    store::registry::Tenant,
-    verify::{self, CompletenessError, Options, Outcome, completeness},
+    store::{digest::Digest, registry::Tenant},
+    verify::{self, Anchor, CompletenessError, Options, Outcome, completeness},
 };
 
 /// How long one call works before it answers `next`.
@@ -27,6 +27,7 @@ const WORK: Duration = Duration::from_secs(15);
 pub(super) struct VerifyQuery {
     from: Option<String>,
     include: Option<String>,
+    anchors: Option<String>,
     cursor: Option<String>,
 }
 
@@ -48,12 +49,13 @@ pub(super) async fn verification(
         Some(Cursor::All { at, order: Direction::Forward }) => Some(at),
         Some(_) => return Err(Cursor::foreign().into()),
     };
+    let anchors = query.anchors.as_deref().map(anchors).transpose()?.unwrap_or_default();
     let (state, options) =
         match query.cursor.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
-            None => (None, Options { data, from, anchors: Vec::new() }),
+            None => (None, Options { data, from, anchors }),
             Some(Cursor::Verify { state, data, from }) => {
                 let state = serde_json::from_str(&state).map_err(|_| Cursor::foreign())?;
-                (Some(state), Options { data, from, anchors: Vec::new() })
+                (Some(state), Options { data, from, anchors })
             }
             Some(_) => return Err(Cursor::foreign().into()),
         };
@@ -67,12 +69,28 @@ pub(super) async fn verification(
             "next": null,
         }),
         Outcome::More(state) => {
+            let progress = state.progress();
             let state = serde_json::to_string(&state).map_err(|error| Problem::internal(&error))?;
             let next = Cursor::Verify { state, data, from: options.from }.seal(&tenant);
-            json!({ "verified": null, "partitions": [], "differences": [], "next": next })
+            json!({ "verified": null, "progress": progress, "next": next })
         }
     };
     Ok(Json(body).into_response())
+}
+
+/// Digests that the caller has kept: `p00-{sequence}-{64 hexadecimal digits}`, joined by commas.
+fn anchors(text: &str) -> Result<Vec<Anchor>, Invalid> {
+    let one = |text: &str| {
+        let mut parts = text.splitn(3, '-');
+        let partition = PartitionId::parse(parts.next()?)?;
+        let sequence = parts.next()?.parse().ok()?;
+        let digest = Digest::from_slice(&hex::decode(parts.next()?).ok()?)?;
+        Some(Anchor { partition, sequence, digest })
+    };
+    let all: Option<Vec<_>> = text.split(',').map(one).collect();
+    all.filter(|all| all.len() <= 64).ok_or_else(|| {
+        Invalid::new("anchors", "must be `partition-sequence-digest`, at most 64 of them joined by commas")
+    })
 }
 
 #[derive(Deserialize)]

@@ -31,6 +31,17 @@ impl State {
     }
 }
 
+impl State {
+    /// How far the run has come: the partition, and events or rows done in it.
+    pub fn progress(&self) -> serde_json::Value {
+        let (done, total) = self.work.as_ref().map_or((0, 0), |work| match work.rows_at {
+            None => (work.at, work.end),
+            Some(_) => (work.rows, work.events.saturating_mul(3)),
+        });
+        serde_json::json!({ "partition": self.partition, "done": done, "total": total })
+    }
+}
+
 /// What is known of the partition at work.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Work {
