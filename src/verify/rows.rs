@@ -9,6 +9,7 @@ use super::{
     streams::attention_of,
 };
 use crate::store::{
+    digest,
     history::HistoryError,
     keys,
     rows::Stream,
@@ -61,15 +62,15 @@ impl Run<'_> {
             Kind::Stream => {
                 let version = row.int("Version").unwrap_or_default().to_string();
                 work.versions = work.versions.wrapping_sub(weigh(&self.key, &row.key, &version));
-                if let Some(key) = attention_of(row) {
-                    work.attention = work.attention.wrapping_add(weigh(&self.key, &key, ""));
+                if let Some(wanted) = attention_of(row) {
+                    work.attention = work.attention.wrapping_add(self.weight(&wanted));
                 }
                 if let Some(streams) = &mut self.streams {
                     streams.see(&self.key, self.partition, row);
                 }
             }
             Kind::Attention => {
-                work.attention = work.attention.wrapping_sub(weigh(&self.key, &row.key, ""));
+                work.attention = work.attention.wrapping_sub(self.weight(row));
             }
             _ => {
                 // Rows behind the end belong to commits that came while we were reading.
@@ -81,6 +82,10 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    fn weight(&self, row: &Row) -> u128 {
+        weigh(&self.key, &row.key, &digest::row(self.partition, row))
     }
 
     /// Compares the sums; where they differ, looks for the row.
@@ -136,19 +141,24 @@ impl Run<'_> {
             let stream = self.log.get(self.partition, &stream_key).await?;
             let wanted = stream.as_ref().and_then(|stored| attention_of(&stored.row));
             let key = match (&wanted, kind) {
-                (Some(key), Kind::Stream) => key.clone(),
+                (Some(wanted), Kind::Stream) => wanted.key.clone(),
                 (None, Kind::Stream) => return Ok(()),
                 _ => row.key.clone(),
             };
-            let there = self.log.get(self.partition, &key).await?.is_some();
+            let there = self.log.get(self.partition, &key).await?.map(|stored| stored.row);
             let again = self.log.get(self.partition, &stream_key).await?;
             if stream.map(|stored| stored.etag) != again.map(|stored| stored.etag) {
                 continue;
             }
-            if there != (wanted.as_ref() == Some(&key)) {
-                let (expected, found) = match there {
-                    true => ("no such row: the stream does not want attention under this status", "one"),
-                    false => ("the row that lists the stream among those which want attention", "none"),
+            let wanted = wanted.filter(|wanted| wanted.key == key);
+            let weight = |row: &Option<Row>| row.as_ref().map(|row| self.weight(row));
+            if weight(&there) != weight(&wanted) {
+                let (expected, found) = match (there.is_some(), wanted.is_some()) {
+                    (_, false) => {
+                        ("no such row: the stream does not want attention under this status", "one")
+                    }
+                    (true, _) => ("a row that leads to the stream, and nothing more", "another"),
+                    _ => ("the row that lists the stream among those which want attention", "none"),
                 };
                 self.differs(self.difference(key, expected, found));
             }

@@ -80,7 +80,8 @@ fn short(digest: &str) -> u64 {
 }
 
 /// The attention row that a stream's row says it has.
-pub(super) fn attention_of(row: &Row) -> Option<String> {
+pub(super) fn attention_of(row: &Row) -> Option<Row> {
     let (name, stream) = Stream::read(row).ok()?;
-    stream.attention.map(|status| keys::attention(&name, status.as_str()))
+    let key = keys::attention(&name, stream.attention.as_ref()?.as_str());
+    Some(stream.attention_row(key, &name))
 }

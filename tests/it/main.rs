@@ -8,3 +8,4 @@ mod conformance_azurite;
 mod conformance_embedded;
 mod handler;
 mod support;
+mod tampering;

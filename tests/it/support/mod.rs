@@ -2,3 +2,5 @@
 
 pub(crate) mod azurite;
 pub(crate) mod handler;
+pub(crate) mod history;
+pub(crate) mod memory;
