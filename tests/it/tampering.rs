@@ -27,9 +27,10 @@ fn number(name: &str, default: u64) -> u64 {
 async fn an_untouched_history_is_never_called_tampered_with() {
     for seed in 0..number("ANNALS_HISTORIES", HISTORIES) {
         let mut random = SmallRng::seed_from_u64(seed);
-        let memory = Memory::new(seed, 0.03);
+        let memory = Memory::new(seed);
         let store = store(Arc::clone(&memory) as _);
         let tenant = acme(&store, if seed % 4 == 0 { 3 } else { 1 }).await;
+        memory.lose_answers(0.03);
         let count = random.random_range(0..40);
         play(&store, &tenant, count, &mut random).await;
         let report = verified(&store, &tenant).await;
@@ -40,7 +41,7 @@ async fn an_untouched_history_is_never_called_tampered_with() {
 #[tokio::test(start_paused = true)]
 async fn every_tampering_is_found_and_named() {
     let mut random = SmallRng::seed_from_u64(7);
-    let memory = Memory::new(7, 0.0);
+    let memory = Memory::new(7);
     let tenant = {
         let store = store(Arc::clone(&memory) as _);
         let tenant = acme(&store, 1).await;

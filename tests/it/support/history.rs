@@ -103,7 +103,7 @@ pub(crate) async fn play(store: &Store, tenant: &Arc<Tenant>, count: u64, random
                 store.append(tenant, events(&event), delivery().again(), until()).await.unwrap();
             }
             (2, Some(mut event)) => {
-                event["data"] = json!("something else");
+                event["data"]["else"] = json!(true);
                 let _ = store.append(tenant, events(&event), delivery(), until()).await;
             }
             (3, _) => {

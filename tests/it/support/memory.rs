@@ -28,18 +28,18 @@ pub(crate) struct Rows {
 pub(crate) struct Memory {
     state: Mutex<Rows>,
     random: Mutex<SmallRng>,
-    /// Chance that the answer of a commit is lost, whatever became of it.
-    faults: f64,
+    /// Share of commits whose answer is lost, whatever became of them.
+    faults: Mutex<f64>,
     etags: AtomicU64,
     pub(crate) requests: AtomicU64,
 }
 
 impl Memory {
-    pub(crate) fn new(seed: u64, faults: f64) -> Arc<Self> {
+    pub(crate) fn new(seed: u64) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             random: Mutex::new(SmallRng::seed_from_u64(seed)),
-            faults,
+            faults: Mutex::new(0.0),
             etags: AtomicU64::new(1),
             requests: AtomicU64::new(0),
         })
@@ -49,9 +49,14 @@ impl Memory {
         self.state.lock().unwrap()
     }
 
+    /// From now on the answers of this share of commits are lost.
+    pub(crate) fn lose_answers(&self, share: f64) {
+        *self.faults.lock().unwrap() = share;
+    }
+
     /// Another storage with the same rows.
     pub(crate) fn copy(&self) -> Arc<Self> {
-        let copy = Self::new(0, 0.0);
+        let copy = Self::new(0);
         *copy.state() = self.state().clone();
         copy
     }
@@ -112,7 +117,7 @@ impl Table for Memory {
         let lost = |reason: &str| CommitError::Unknown { reason: reason.to_owned(), retry_after: None };
         let (fails, before) = {
             let mut random = self.random.lock().unwrap();
-            (random.random_bool(self.faults), random.random_bool(0.5))
+            (random.random_bool(*self.faults.lock().unwrap()), random.random_bool(0.5))
         };
         if fails && before {
             return Err(lost("never arrived"));
