@@ -6,6 +6,7 @@
 
 pub mod all_stream;
 pub mod handover;
+pub mod replay;
 
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -22,6 +22,7 @@ use crate::{
     feed::{
         Feed,
         handover::{HandoverError, PublishMessage},
+        replay::{self, ReplayError, ReplayMessage, ReplayState},
     },
     queue::PutError,
     store::{
@@ -58,6 +59,8 @@ pub(super) enum Failure {
     NoPublicUrl,
     #[error("feed debt was not handed over")]
     Handover(#[from] HandoverError),
+    #[error("a replay did not go on")]
+    Replay(#[from] ReplayError),
     #[error("a checkpoint was not made")]
     Checkpoint(#[from] CheckpointError),
     #[error("an internal error")]
@@ -161,6 +164,9 @@ pub(super) async fn ingest_poison(State(app): State<Arc<App>>, headers: HeaderMa
 pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Invoked {
     invocation("publish", &headers, async {
         let message = QueueMessage::parse(&body)?;
+        if let Ok(request) = serde_json::from_slice::<ReplayMessage>(&message.body) {
+            return replay(&app, &message, &request).await;
+        }
         let queue = app.publish_queue.as_str();
         let Ok(request) = serde_json::from_slice::<PublishMessage>(&message.body) else {
             return bury(
@@ -208,10 +214,35 @@ pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, bod
     .await
 }
 
+/// Publishes the next batch of a replay.
+async fn replay(
+    app: &App,
+    message: &QueueMessage,
+    request: &ReplayMessage,
+) -> Result<(Success, Outcome), Failure> {
+    let Some(tenant) = app.store.registry().get(&request.tenant).await? else {
+        return Ok(done(Outcome::default()));
+    };
+    let public_url = app.public_url.as_ref().ok_or(Failure::NoPublicUrl)?;
+    let feed = Feed { tenant: &tenant, public_url };
+    let queue = (app.queues.as_ref(), &app.publish_queue);
+    let again = message.dequeue_count > 1;
+    let events = replay::step(&app.store, &feed, &tenant, queue, request, again).await?;
+    Ok(done(Outcome { events, ..Outcome::default() }))
+}
+
 /// Writes the feed debt again, so that the sweep hands the commit over once more.
 pub(super) async fn publish_poison(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Invoked {
     invocation("publish-poison", &headers, async {
         let message = QueueMessage::parse(&body)?;
+        if let Ok(request) = serde_json::from_slice::<ReplayMessage>(&message.body) {
+            if let Some(tenant) = app.store.registry().get(&request.tenant).await? {
+                let queue = (app.queues.as_ref(), &app.publish_queue);
+                replay::set(&app.store, &tenant, queue, &request.replay, ReplayState::Stalled).await?;
+                tracing::warn!(evt = "feed.replay-stalled", tenant = %tenant.id, replay = request.replay);
+            }
+            return Ok(done(Outcome::default()));
+        }
         let queue = format!("{}-poison", app.publish_queue);
         let Ok(request) = serde_json::from_slice::<PublishMessage>(&message.body) else {
             return bury(&app, None, &queue, &message, "not-a-publish-message", "must be one of our own messages").await;

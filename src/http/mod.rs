@@ -3,6 +3,7 @@
 mod all_stream;
 mod buckets;
 mod checkpoints;
+mod consumers;
 mod cursor;
 mod dead_letters;
 mod erasures;
@@ -14,6 +15,7 @@ mod identify;
 mod keys;
 mod ledger;
 mod problem;
+mod replays;
 mod roles;
 mod routes;
 mod streams;

@@ -12,8 +12,8 @@ use axum::{
 };
 
 use super::{
-    all_stream, checkpoints, dead_letters, erasures, events, export, keys, roles, streams, tenants,
-    verification,
+    all_stream, checkpoints, consumers, dead_letters, erasures, events, export, keys, replays, roles,
+    streams, tenants, verification,
 };
 use crate::{access::Role, host::App};
 
@@ -66,6 +66,13 @@ pub(crate) fn table() -> Vec<Route> {
         route(GET, "/tenants/{tenant}/streams", Tenant(Reader), streams::list),
         route(GET, "/tenants/{tenant}/streams/{category}/{id}", Tenant(Reader), streams::one),
         route(GET, "/tenants/{tenant}/streams/{category}/{id}/events", Tenant(Reader), streams::history),
+        route(GET, "/tenants/{tenant}/consumers", Tenant(Reader), consumers::list),
+        route(GET, "/tenants/{tenant}/consumers/{name}", Tenant(Reader), consumers::get),
+        route(PUT, "/tenants/{tenant}/consumers/{name}", Tenant(Reader), consumers::put),
+        route(POST, "/tenants/{tenant}/change-feed/replay", Tenant(Auditor), replays::start),
+        route(GET, "/tenants/{tenant}/change-feed/replay/{id}", Tenant(Auditor), replays::get),
+        route(POST, "/tenants/{tenant}/change-feed/replay/{id}/stop", Tenant(Auditor), replays::stop),
+        route(POST, "/tenants/{tenant}/change-feed/replay/{id}/resume", Tenant(Auditor), replays::resume),
         route(GET, "/tenants/{tenant}/verification", Tenant(Auditor), verification::verification),
         route(GET, "/tenants/{tenant}/completeness", Tenant(Auditor), verification::complete),
         route(POST, "/tenants/{tenant}/erasures", Tenant(Auditor), erasures::erase),

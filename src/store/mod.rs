@@ -22,6 +22,7 @@ pub mod erasure;
 pub mod history;
 pub mod keys;
 pub mod log;
+pub mod readers;
 pub mod registry;
 mod retry;
 pub mod rows;
@@ -47,6 +48,7 @@ use self::{
     digest::Salt,
     history::History,
     log::Log,
+    readers::Readers,
     registry::{ACCESS_SOURCE, Place, Places, REGISTRY_SOURCE, Registry, SYSTEM, Silos, Tenant},
     rows::Fingerprint,
     table::{Table, TableName},
@@ -212,6 +214,11 @@ impl Store {
     /// Reads the log of a tenant.
     pub fn log(&self, tenant: &Arc<Tenant>) -> Log {
         Log::of(self.places.of(tenant), Arc::clone(tenant))
+    }
+
+    /// What readers of a tenant leave with us.
+    pub fn readers(&self, tenant: &Arc<Tenant>) -> Readers {
+        Readers::of(self.places.of(tenant), Arc::clone(tenant))
     }
 
     /// The dead letters of a tenant, or those of none.
