@@ -9,5 +9,5 @@ mod proof;
 
 pub use self::{
     csv::{header as csv_header, line as csv_line},
-    proof::{CommitLine, EventLine, commit_line, event_line},
+    proof::{CommitLine, EventLine, LogLine, commit_line, event_line, log_line},
 };

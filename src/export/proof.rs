@@ -4,12 +4,26 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
 use crate::{
-    domain::position::PartitionId,
+    domain::{ids::TenantId, position::PartitionId},
     store::{
+        registry::Tenant,
         rows::Commit,
         table::{Row, Value},
     },
 };
+
+/// Whose log it is: the first line.
+#[derive(Debug, Serialize)]
+pub struct LogLine<'a> {
+    kind: &'static str,
+    tenant: &'a TenantId,
+    table: &'a str,
+}
+
+/// Writes whose log it is.
+pub fn log_line(tenant: &Tenant) -> LogLine<'_> {
+    LogLine { kind: "log", tenant: &tenant.id, table: tenant.table.as_str() }
+}
 
 /// A commit, as `docs/INTEGRITY.md` describes it.
 #[derive(Debug, Serialize)]

@@ -105,6 +105,9 @@ struct Written {
 /// Commits with the rows of their events, partition by partition.
 async fn proof(log: &Log, mut places: Places, limit: usize) -> Result<Written, Problem> {
     let (mut body, mut count) = (Vec::new(), 0);
+    if places == Places::default() {
+        line(&mut body, &export::log_line(log.tenant()))?;
+    }
     for partition in log.tenant().partitions() {
         loop {
             let at = places.get(partition);

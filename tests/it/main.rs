@@ -7,5 +7,6 @@ mod azure_faults;
 mod conformance_azurite;
 mod conformance_embedded;
 mod handler;
+mod proof;
 mod support;
 mod tampering;
