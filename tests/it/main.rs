@@ -8,5 +8,6 @@ mod conformance_azurite;
 mod conformance_embedded;
 mod handler;
 mod proof;
+mod racing;
 mod support;
 mod tampering;

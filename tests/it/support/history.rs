@@ -93,7 +93,9 @@ pub(crate) fn erasure(pointers: &[&str]) -> Erasure {
 /// Appends with repeats, conflicts and concurrent batches, and erases now and then.
 pub(crate) async fn play(store: &Store, tenant: &Arc<Tenant>, count: u64, random: &mut SmallRng) {
     let mut sent: Vec<Value> = Vec::new();
-    for n in 0..count {
+    // Ids of its own: another call has played before.
+    let base = u64::from(random.random::<u32>()) * 1_000;
+    for n in base..base + count {
         let chance = random.random_range(0..20);
         let again = (!sent.is_empty()).then(|| sent[random.random_range(0..sent.len())].clone());
         let delivery = || Delivery::direct(RecordedBy::annals());
@@ -124,7 +126,7 @@ pub(crate) async fn play(store: &Store, tenant: &Arc<Tenant>, count: u64, random
             }
             (6 | 7, _) => {
                 let many: Vec<_> =
-                    (0..random.random_range(2..5)).map(|i| event(n * 10 + i + 1_000_000, random)).collect();
+                    (0..random.random_range(2..5)).map(|i| event(n * 10 + i + (1 << 50), random)).collect();
                 let stores = many.iter().map(|one| store.append(tenant, events(one), delivery(), until()));
                 for stored in futures::future::join_all(stores).await {
                     stored.unwrap();
