@@ -29,12 +29,15 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_s
 #[error("too many requests wait for news")]
 pub struct Busy;
 
+/// What each poller saw last: the last sequence of its partition.
+type Pollers = HashMap<(TableName, PartitionId), watch::Receiver<u64>>;
+
 /// The waiting room.
 #[derive(Debug, Clone)]
 pub struct Waiters {
     all: Arc<Semaphore>,
     tenants: Arc<Mutex<HashMap<TableName, Arc<Semaphore>>>>,
-    pollers: Arc<Mutex<HashMap<(TableName, PartitionId), watch::Receiver<u64>>>>,
+    pollers: Arc<Mutex<Pollers>>,
 }
 
 impl Default for Waiters {
