@@ -19,9 +19,11 @@ use super::{
     wire::{QueueMessage, Success, WireError},
 };
 use crate::{
+    checkpoint::CheckpointError,
     feed::{
         Feed,
         handover::{self, HandoverError, PublishMessage},
+        replay::{self, ReplayError, ReplayMessage, ReplayState},
     },
     journal::SweepError,
     queue::PutError,
@@ -68,6 +70,10 @@ pub(super) enum Failure {
     Sweep(#[from] SweepError),
     #[error("the host does not forward HTTP requests")]
     NotForwarded,
+    #[error("a replay did not go on")]
+    Replay(#[from] ReplayError),
+    #[error("a checkpoint was not made")]
+    Checkpoint(#[from] CheckpointError),
     #[error("an internal error")]
     Panic,
 }
@@ -185,6 +191,9 @@ pub(super) async fn ingest_poison(State(app): State<Arc<App>>, headers: HeaderMa
 pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Invoked {
     invocation("publish", LIMIT, &headers, async {
         let message = QueueMessage::parse(&body)?;
+        if let Ok(request) = serde_json::from_slice::<ReplayMessage>(&message.body) {
+            return replay(&app, &message, &request).await;
+        }
         let queue = app.publish_queue.as_str();
         let Ok(request) = serde_json::from_slice::<PublishMessage>(&message.body) else {
             return bury(
@@ -234,10 +243,35 @@ pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, bod
     .await
 }
 
+/// Publishes the next batch of a replay.
+async fn replay(
+    app: &App,
+    message: &QueueMessage,
+    request: &ReplayMessage,
+) -> Result<(Success, Outcome), Failure> {
+    let Some(tenant) = app.store.registry().get(&request.tenant).await? else {
+        return Ok(done(Outcome::default()));
+    };
+    let public_url = app.public_url.as_ref().ok_or(Failure::NoPublicUrl)?;
+    let feed = Feed { tenant: &tenant, public_url };
+    let queue = (app.queues.as_ref(), &app.publish_queue);
+    let again = message.dequeue_count > 1;
+    let events = replay::step(&app.store, &feed, &tenant, queue, request, again).await?;
+    Ok(done(Outcome { events, ..Outcome::default() }))
+}
+
 /// Writes the feed debt again, so that the sweep hands the commit over once more.
 pub(super) async fn publish_poison(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Invoked {
     invocation("publish-poison", LIMIT, &headers, async {
         let message = QueueMessage::parse(&body)?;
+        if let Ok(request) = serde_json::from_slice::<ReplayMessage>(&message.body) {
+            if let Some(tenant) = app.store.registry().get(&request.tenant).await? {
+                let queue = (app.queues.as_ref(), &app.publish_queue);
+                replay::set(&app.store, &tenant, queue, &request.replay, ReplayState::Stalled).await?;
+                tracing::warn!(evt = "feed.replay-stalled", tenant = %tenant.id, replay = request.replay);
+            }
+            return Ok(done(Outcome::default()));
+        }
         let queue = format!("{}-poison", app.publish_queue);
         let Ok(request) = serde_json::from_slice::<PublishMessage>(&message.body) else {
             return bury(&app, None, &queue, &message, "not-a-publish-message", "must be one of our own messages").await;
@@ -274,6 +308,15 @@ pub(super) async fn sweep(State(app): State<Arc<App>>, headers: HeaderMap) -> In
 pub(super) async fn gauge(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
     invocation("gauge", 2 * LIMIT, &headers, async {
         gauge::gauge(&app).await?;
+        Ok(done(Outcome::default()))
+    })
+    .await
+}
+
+/// Signs where each log ends.
+pub(super) async fn checkpoint(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
+    invocation("checkpoint", 2 * LIMIT, &headers, async {
+        app.checkpoints.round(&app.store).await?;
         Ok(done(Outcome::default()))
     })
     .await

@@ -265,6 +265,18 @@ impl DeadLetters {
         }
     }
 
+    /// Removes a letter with all that is in it; one that is not there is a success.
+    ///
+    /// # Errors
+    /// [`DeadLetterError`].
+    pub async fn remove(&self, id: DeadLetterId) -> Result<(), DeadLetterError> {
+        let batch = Batch::new(keys::DEAD, vec![Op::Delete(keys::dead_letter(&id.0))]).map_err(too_large)?;
+        match retry::write(&self.table, &self.name, &batch).await {
+            Ok(_) | Err(WriteError::Missing) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn read(&self, id: DeadLetterId) -> Result<Option<(DeadLetter, ETag)>, DeadLetterError> {
         let key = keys::dead_letter(&id.0);
         let stored: Option<StoredRow> =

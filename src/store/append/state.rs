@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::{Stored, rule::Rule};
 use crate::{
     domain::{
+        erasure::Erased,
         essentials::Essentials,
         ids::{Identity, StreamName},
         position::PartitionId,
@@ -134,6 +135,11 @@ impl State {
         self.identities.put(identity, stored);
     }
 
+    /// Forgets what was known of a stored event: it was erased.
+    pub(super) fn forget_event(&mut self, identity: &Identity) {
+        self.identities.pop(identity);
+    }
+
     /// Takes over what a commit of ours made true.
     pub(super) fn committed(&mut self, tip: Tip, streams: HashMap<StreamName, Stream>) {
         self.tip = Some(tip);
@@ -189,6 +195,9 @@ impl State {
     /// told from its essentials alone.
     fn foreign(&mut self, essentials: &Essentials) {
         let name = essentials.stream_name();
+        if let Some(erased) = Erased::read(essentials) {
+            self.identities.pop(&erased.identity);
+        }
         if Rule::EvictForeign.holds() {
             self.evict(&name);
         } else if let Some(stream) = self.streams.get_mut(&name) {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::store::{
     append::{
-        Refusal,
+        Refusal, amend,
         plan::Write,
         rule::Rule,
         state::{STORAGE_TIMEOUT, StateError, Tip},
@@ -63,6 +63,9 @@ impl Worker {
             self.context.debtor.owed(self.context.partition, last);
         }
         for (pending, answers) in placed {
+            for amendment in &pending.append.amendments {
+                self.state.forget_event(&amendment.identity);
+            }
             for (identity, answer) in pending.identities().zip(&answers) {
                 self.state.remember(identity, answer.stored.clone());
             }
@@ -158,6 +161,13 @@ impl Worker {
             self.strikes = 0;
         }
         let key = |index: Option<usize>| index.and_then(|i| write.batch.ops().get(i)).map(Op::key);
+        if let CommitError::Changed { index } = error {
+            let key = key(*index);
+            let stale = |(pending, _): &mut (Pending, _)| amend::is_stale(&pending.append, key, moved);
+            for (pending, _) in placed.extract_if(.., stale) {
+                pending.answer(Err(Refusal::AmendmentStale.into()));
+            }
+        }
         let learned = match error {
             CommitError::Exists { index } => self.correct(key(*index), &mut placed),
             CommitError::Missing { index } => {

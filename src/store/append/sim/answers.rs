@@ -153,6 +153,7 @@ fn refused(
             demand!(log[&identity].sketch.content() != candidate.event.content, "a retry taken for reuse");
         }
         Refusal::IdentityRepeated { .. } => return Err("no append holds an identity twice".to_owned()),
+        Refusal::AmendmentStale => return Err("no append amends anything".to_owned()),
         Refusal::BatchTooLarge => {
             nowhere(log, job)?;
             demand!(delivery.append.events.len() > 12, "a small append is called too large");

@@ -266,11 +266,12 @@ impl Job {
                 stream: stream.clone(),
                 fingerprint,
                 actor: None,
+                subject: None,
                 attention,
             }
         };
         let events = events.iter().map(candidate).collect();
-        Append { events, origin: self.origin, feed: self.feed, redelivered }
+        Append { events, origin: self.origin, feed: self.feed, redelivered, amendments: Vec::new() }
     }
 }
 
