@@ -14,6 +14,7 @@ pub mod export;
 pub mod feed;
 pub mod host;
 mod http;
+pub mod journal;
 pub mod links;
 pub mod onboarding;
 pub mod queue;

@@ -11,9 +11,17 @@ use anyhow::{Context, bail};
 use cron::Schedule;
 use serde::{Deserialize, de::DeserializeOwned};
 
+/// `functionTimeout` where host.json has none.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
 /// The application: its functions, and how its queues are worked.
 #[derive(Debug)]
 pub(super) struct Definitions {
+    /// The handler as `customHandler.description` names it, and its arguments.
+    pub(super) program: PathBuf,
+    pub(super) arguments: Vec<String>,
+    /// `functionTimeout`; `None` for none.
+    pub(super) timeout: Option<Duration>,
     pub(super) route_prefix: String,
     pub(super) queues: QueueSettings,
     pub(super) functions: Vec<Function>,
@@ -75,9 +83,26 @@ impl QueueSettings {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct HostFile {
-    custom_handler: serde_json::Value,
+    custom_handler: CustomHandler,
+    function_timeout: Option<String>,
     #[serde(default)]
     extensions: Extensions,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CustomHandler {
+    description: Description,
+    #[serde(default)]
+    enable_forwarding_http_request: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Description {
+    default_executable_path: PathBuf,
+    #[serde(default)]
+    arguments: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -120,9 +145,6 @@ impl Definitions {
     pub(super) fn read(root: &Path, settings: &BTreeMap<String, String>) -> anyhow::Result<Self> {
         let host: HostFile = json(&root.join("host.json"))
             .context("start `annals dev` in the folder that holds host.json, or name it with --app")?;
-        if host.custom_handler["description"]["defaultExecutablePath"].as_str().is_none() {
-            bail!("host.json names no customHandler.description.defaultExecutablePath");
-        }
         let folder = root.join("function-definitions");
         let entries =
             std::fs::read_dir(&folder).with_context(|| format!("{} cannot be read", folder.display()))?;
@@ -137,7 +159,17 @@ impl Definitions {
         if functions.is_empty() {
             bail!("{} holds no function.json: the host would start no handler", folder.display());
         }
+        let forwarded = host.custom_handler.enable_forwarding_http_request;
+        if !forwarded && functions.iter().any(|function| matches!(function.trigger, Trigger::Http)) {
+            bail!(
+                "host.json must set customHandler.enableForwardingHttpRequest: HTTP is served in no other way"
+            );
+        }
+        let timeout = host.function_timeout.as_deref().map_or(Ok(Some(DEFAULT_TIMEOUT)), function_timeout)?;
         Ok(Self {
+            program: host.custom_handler.description.default_executable_path,
+            arguments: host.custom_handler.description.arguments,
+            timeout,
             route_prefix: host.extensions.http.route_prefix,
             queues: host.extensions.queues,
             functions,
@@ -195,13 +227,26 @@ fn expand(text: &str, settings: &BTreeMap<String, String>) -> anyhow::Result<Str
 }
 
 /// `hh:mm:ss`, as .NET writes a span of time.
-fn time_span<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
+fn span(text: &str) -> Option<Duration> {
     let parts: Option<Vec<u64>> = text.split(':').map(|part| part.parse().ok()).collect();
     match parts.as_deref() {
-        Some([hours, minutes, seconds]) => Ok(Duration::from_secs(hours * 3_600 + minutes * 60 + seconds)),
-        _ => Err(serde::de::Error::custom("a span of time is written hh:mm:ss")),
+        Some([hours, minutes, seconds]) => Some(Duration::from_secs(hours * 3_600 + minutes * 60 + seconds)),
+        _ => None,
     }
+}
+
+fn function_timeout(text: &str) -> anyhow::Result<Option<Duration>> {
+    match text {
+        "-1" => Ok(None),
+        text => {
+            span(text).map(Some).context("host.json: functionTimeout is written hh:mm:ss, or -1 for none")
+        }
+    }
+}
+
+fn time_span<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    span(&text).ok_or_else(|| serde::de::Error::custom("a span of time is written hh:mm:ss"))
 }
 
 #[cfg(test)]
@@ -218,8 +263,9 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let definitions = Definitions::read(root, &settings()).unwrap();
         let names: Vec<_> = definitions.functions.iter().map(|function| function.name.as_str()).collect();
-        assert_eq!(names, ["http", "ingest", "ingest-poison", "publish", "publish-poison", "sweep"]);
+        assert_eq!(names, ["gauge", "http", "ingest", "ingest-poison", "publish", "publish-poison", "sweep"]);
         assert_eq!(definitions.queues.in_flight(), 32);
+        assert_eq!(definitions.timeout, Some(Duration::from_secs(300)));
         assert_eq!(definitions.queues.visibility_timeout, Duration::from_secs(30));
         assert!(!definitions.queues.base64());
         let queue = |name: &str| match &definitions.functions.iter().find(|f| f.name == name).unwrap().trigger
@@ -228,6 +274,13 @@ mod tests {
             other => panic!("{name} is {other:?}"),
         };
         assert_eq!((queue("ingest-poison").as_str(), queue("publish").as_str()), ("in-poison", "out"));
+    }
+
+    #[test]
+    fn a_function_timeout_may_be_none() {
+        assert_eq!(function_timeout("-1").unwrap(), None);
+        assert_eq!(function_timeout("00:00:02").unwrap(), Some(Duration::from_secs(2)));
+        assert!(function_timeout("5 minutes").is_err());
     }
 
     #[test]

@@ -24,6 +24,9 @@ use super::{
 /// Largest body that the host passes on.
 const MAX_BODY: usize = 100 * 1024 * 1024;
 
+const NO_LENGTH: &str = "the Functions host cannot forward a body of unknown length (Transfer-Encoding: chunked): \
+    send it with a Content-Length\n";
+
 /// What the doors need.
 #[derive(Debug)]
 pub(super) struct Gateway {
@@ -118,21 +121,18 @@ async fn change_feed(State(gateway): State<Arc<Gateway>>, Query(window): Query<W
 /// put together again, headers copied, a body only if its length was given, everything buffered.
 async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    if parts.headers.contains_key(header::TRANSFER_ENCODING) {
+        return (StatusCode::LENGTH_REQUIRED, NO_LENGTH).into_response();
+    }
     let target = format!(
         "{}{}{}",
-        gateway.invoker.handler,
+        gateway.invoker.handler.url(),
         mangle::path(parts.uri.path()),
         mangle::query(parts.uri.query().unwrap_or_default())
     );
     let mut headers = HeaderMap::new();
     for (name, value) in &parts.headers {
-        if !matches!(
-            *name,
-            header::TRANSFER_ENCODING
-                | header::CONTENT_LENGTH
-                | header::CONNECTION
-                | header::CONTENT_ENCODING
-        ) {
+        if !matches!(*name, header::CONTENT_LENGTH | header::CONNECTION | header::CONTENT_ENCODING) {
             headers.append(name, value.clone());
         }
     }
@@ -145,11 +145,11 @@ async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
-    let mut forwarded = gateway.invoker.client.request(parts.method, target).headers(headers);
-    if has_length {
-        forwarded = forwarded.body(body);
-    }
-    match forwarded.send().await {
+    let sent = gateway.invoker.send(|client| {
+        let request = client.request(parts.method.clone(), &target).headers(headers.clone());
+        if has_length { request.body(body.clone()) } else { request }
+    });
+    match sent.await {
         Ok(answer) => answered(answer).await,
         Err(error) => {
             tracing::warn!(%error, "the handler did not answer");

@@ -8,21 +8,25 @@ use serde_json::{Value, json};
 use super::{
     change_feed::ChangeFeed,
     definitions::{Function, QueueSettings, Trigger},
+    handler::Handler,
     output::{self, Rejected},
-    queues::{Message, QueueService},
+    queues::{Fate, Message, QueueService},
 };
 use crate::domain::timestamp::{Clock, SystemClock};
 
 /// The host's version that we play.
 pub(super) const HOST_VERSION: &str = "4.1037.0.0";
-/// `functionTimeout`: the real host kills the handler after it.
-const TIMEOUT: Duration = Duration::from_secs(300);
+/// How often, and after which pause, a refused connection is tried again: the handler has just
+/// ended, and nobody has noticed yet.
+const REFUSALS: (u32, Duration) = (200, Duration::from_millis(25));
 
 /// Why an invocation failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InvocationError {
     #[error("the handler does not answer")]
     Connection(#[source] reqwest::Error),
+    #[error("the handler did not answer within functionTimeout ({0:?}): it is killed")]
+    Timeout(Duration),
     #[error("the answer is not accepted")]
     Rejected(#[from] Rejected),
 }
@@ -30,38 +34,86 @@ pub(super) enum InvocationError {
 /// Sends invocations to the handler and publishes what they return.
 #[derive(Debug)]
 pub(super) struct Invoker {
-    pub(super) client: reqwest::Client,
-    pub(super) handler: String,
+    pub(super) handler: Arc<Handler>,
     pub(super) feed: Arc<ChangeFeed>,
+    client: reqwest::Client,
+    timeout: Option<Duration>,
 }
 
 impl Invoker {
-    pub(super) fn new(handler: String, feed: Arc<ChangeFeed>) -> reqwest::Result<Self> {
+    /// `timeout` is `functionTimeout`; `None` for none.
+    pub(super) fn new(
+        handler: Arc<Handler>,
+        feed: Arc<ChangeFeed>,
+        timeout: Option<Duration>,
+    ) -> reqwest::Result<Self> {
+        // No connection is kept: one to a handler that is gone would fail the next invocation.
         let client = reqwest::Client::builder()
-            .timeout(TIMEOUT)
             .no_proxy()
+            .pool_max_idle_per_host(0)
             .redirect(reqwest::redirect::Policy::none());
-        Ok(Self { client: client.build()?, handler, feed })
+        Ok(Self { handler, feed, client: client.build()?, timeout })
+    }
+
+    /// Sends a request once the handler is up. A connection that was refused has carried nothing:
+    /// such a request waits like all others, and is sent again.
+    pub(super) async fn send(
+        &self,
+        request: impl Fn(&reqwest::Client) -> reqwest::RequestBuilder,
+    ) -> reqwest::Result<reqwest::Response> {
+        let mut refusals = 0;
+        loop {
+            self.handler.ready().await;
+            match request(&self.client).send().await {
+                Err(error) if error.is_connect() && refusals < REFUSALS.0 => {
+                    refusals += 1;
+                    tokio::time::sleep(REFUSALS.1).await;
+                }
+                Err(error) => {
+                    self.handler.suspect();
+                    return Err(error);
+                }
+                sent => return sent,
+            }
+        }
     }
 
     /// Invokes a function; gives the number of events that it published.
     pub(super) async fn invoke(&self, function: &Function, body: &Value) -> Result<usize, InvocationError> {
-        let request = self
-            .client
-            .post(format!("{}/{}", self.handler, function.name))
-            .header("content-type", "application/json; charset=utf-8")
-            .header("x-azure-functions-hostversion", HOST_VERSION)
-            .header("x-azure-functions-invocationid", uuid::Uuid::new_v4().to_string())
-            .header("user-agent", format!("Azure-Functions-Host/{HOST_VERSION}"))
+        self.handler.ready().await;
+        let exchange = self.exchange(function, body);
+        let Some(limit) = self.timeout else { return exchange.await };
+        match tokio::time::timeout(limit, exchange).await {
+            Ok(result) => result,
+            Err(_) => {
+                self.handler.condemn();
+                Err(InvocationError::Timeout(limit))
+            }
+        }
+    }
+
+    async fn exchange(&self, function: &Function, body: &Value) -> Result<usize, InvocationError> {
+        let url = format!("{}/{}", self.handler.url(), function.name);
+        let invocation = uuid::Uuid::new_v4().to_string();
+        let sent = self.send(|client| {
             // A stream has no length: the host sends its invocations chunked.
-            .body(reqwest::Body::wrap_stream(futures::stream::iter([Ok::<_, std::io::Error>(
-                body.to_string(),
-            )])));
-        let response = request.send().await.map_err(InvocationError::Connection)?;
+            let chunk = futures::stream::iter([Ok::<_, std::io::Error>(body.to_string())]);
+            client
+                .post(&url)
+                .header("content-type", "application/json; charset=utf-8")
+                .header("x-azure-functions-hostversion", HOST_VERSION)
+                .header("x-azure-functions-invocationid", &invocation)
+                .header("user-agent", format!("Azure-Functions-Host/{HOST_VERSION}"))
+                .body(reqwest::Body::wrap_stream(chunk))
+        });
+        let response = sent.await.map_err(InvocationError::Connection)?;
         let status = response.status().as_u16();
         let content_type =
             response.headers().get("content-type").and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let answer = response.bytes().await.map_err(InvocationError::Connection)?;
+        let answer = response.bytes().await.map_err(|error| {
+            self.handler.suspect();
+            InvocationError::Connection(error)
+        })?;
         let events =
             output::accept(status, content_type.as_deref(), &answer, function.event_grid.as_deref())?;
         let count = events.len();
@@ -84,6 +136,8 @@ pub(super) fn work_queue(
         let (settings, function, queue) = (settings.clone(), function.clone(), queue.clone());
         tokio::spawn(async move {
             loop {
+                // The host polls for nothing while a handler starts again.
+                invoker.handler.ready().await;
                 let message = service.take(&queue).await;
                 work_one(&invoker, &service, &settings, &function, &queue, message).await;
             }
@@ -100,28 +154,22 @@ async fn work_one(
     message: Message,
 ) {
     let Some(body) = queue_body(&function.trigger, &message, settings) else {
-        tracing::warn!(
-            queue,
-            "a message is not base64, which host.json demands: straight to the poison queue"
-        );
+        tracing::warn!("a message on {queue} is not as host.json says: straight to the poison queue");
         service.fail(queue, message, 0, Duration::ZERO);
         return;
     };
     match invoker.invoke(function, &body).await {
         Ok(_) => service.complete(queue),
         Err(error) => {
-            let (dequeue_count, id) = (message.dequeue_count, message.id.clone());
-            let poison =
-                service.fail(queue, message, settings.max_dequeue_count, settings.visibility_timeout);
+            let count = message.dequeue_count;
+            let fate = service.fail(queue, message, settings.max_dequeue_count, settings.visibility_timeout);
+            let then = match fate {
+                Fate::Again => format!("again in {:?}", settings.visibility_timeout),
+                Fate::Poison => format!("moved to {queue}-poison"),
+                Fate::Exhausted => "not delivered any more: a poison queue has none of its own".to_owned(),
+            };
             let error = crate::telemetry::chain(&error);
-            tracing::warn!(
-                function = function.name,
-                id,
-                dequeue_count,
-                poison,
-                error,
-                "an invocation failed"
-            );
+            tracing::warn!("{}: delivery {count} of a message failed ({error}); {then}", function.name);
         }
     }
 }
@@ -171,11 +219,7 @@ pub(super) fn work_timer(invoker: &Arc<Invoker>, function: &Function) {
             let wait = (next - chrono::Utc::now()).to_std().unwrap_or_default();
             tokio::time::sleep(wait).await;
             if let Err(error) = invoker.invoke(&function, &timer_body(&binding)).await {
-                tracing::warn!(
-                    function = function.name,
-                    error = crate::telemetry::chain(&error),
-                    "a timer failed"
-                );
+                tracing::warn!("the timer {} failed ({})", function.name, crate::telemetry::chain(&error));
             }
         }
     });

@@ -11,18 +11,20 @@ mod demo;
 mod gateway;
 mod handler;
 mod invoke;
+mod log;
 mod mangle;
 mod output;
 mod queues;
 
 use std::{
     collections::BTreeMap,
+    fs::{File, TryLockError},
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use tokio::net::TcpListener;
 
@@ -75,17 +77,20 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     })?;
     let port = listener.local_addr()?.port();
     let settings = app_settings(&options, port)?;
+    let _folder = claim(&options.data)?;
     let root = options
         .app
         .canonicalize()
         .with_context(|| format!("there is no folder {}", options.app.display()))?;
     let definitions = Definitions::read(&root, &settings)?;
-    let handler_port = free_port()?;
     let feed = match options.forward {
         Some(url) => ChangeFeed::forwarding(url),
         None => Arc::default(),
     };
-    let invoker = Arc::new(Invoker::new(format!("http://127.0.0.1:{handler_port}"), feed)?);
+    let program = program(&root, &definitions.program)?;
+    let handler = Handler::new(program, definitions.arguments.clone(), root, free_port()?, settings);
+    let handler = Arc::new(handler);
+    let invoker = Arc::new(Invoker::new(Arc::clone(&handler), feed, definitions.timeout)?);
     let queues: Arc<QueueService> = Arc::default();
     // The doors first: the handler may put messages as soon as it runs.
     let gateway = Arc::new(Gateway {
@@ -96,21 +101,54 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     });
     let router = gateway::router(gateway, &definitions.route_prefix);
     let serving = tokio::spawn(async move { axum::serve(listener, router).await });
-    let program = std::env::current_exe().context("this program does not know where it is")?;
-    let handler = Arc::new(Handler { program, root, port: handler_port, settings });
     handler.start().await?;
     for function in &definitions.functions {
         work_queue(&invoker, &queues, &definitions.queues, function);
         work_timer(&invoker, function);
     }
-    tracing::info!("annals dev listens on http://localhost:{port}");
+    tracing::info!("annals dev listens on http://localhost:{port}; Ctrl-C ends it");
     if options.demo {
         demo::play(port, &invoker.feed).await?;
     }
     tokio::select! {
         served = serving => served?.context("serving ended"),
-        _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = tokio::signal::ctrl_c() => {
+            match queues.left() {
+                0 => tracing::info!("ended"),
+                left => tracing::warn!("ended; {left} messages were still on the queues and are gone"),
+            }
+            Ok(())
+        }
     }
+}
+
+/// Takes the data folder for this process; the lock ends with it, however it ends.
+fn claim(folder: &Path) -> anyhow::Result<File> {
+    let name = folder.display();
+    let mut builder = std::fs::DirBuilder::new();
+    // For its owner alone, as the store itself makes it.
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    let made = builder.recursive(true).create(folder);
+    made.with_context(|| format!("the folder {name} cannot be made"))?;
+    let lock = File::create(folder.join("dev.lock"));
+    let lock = lock.with_context(|| format!("the folder {name} cannot be written to"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            bail!("the folder {name} is in use by another `annals dev`: --data chooses another")
+        }
+        Err(TryLockError::Error(error)) => Err(error).context(format!("the folder {name} cannot be locked")),
+    }
+}
+
+/// The handler: what host.json names, where that file exists (as the host decides), else ourselves.
+fn program(root: &Path, named: &Path) -> anyhow::Result<PathBuf> {
+    let named = root.join(named);
+    if named.is_file() {
+        return Ok(named);
+    }
+    std::env::current_exe().context("this program does not know where it is")
 }
 
 /// The app settings of the handler: what Bicep sets in production.

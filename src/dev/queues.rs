@@ -29,13 +29,33 @@ pub(super) struct Message {
 struct Queue {
     waiting: VecDeque<Message>,
     in_flight: usize,
+    exhausted: Vec<Message>,
+}
+
+/// What becomes of a message whose invocation failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is delivered again after a while.
+    Again,
+    /// It failed too often and is on the poison queue now.
+    Poison,
+    /// It failed too often on a poison queue, which has none of its own: it stays there, but is
+    /// delivered no more.
+    Exhausted,
 }
 
 /// How full a queue is.
-#[derive(Debug, Serialize, PartialEq, Eq)]
+#[derive(Debug, Default, Serialize, PartialEq, Eq)]
 pub(super) struct Depth {
     pub(super) visible: usize,
     pub(super) invisible: usize,
+    /// Messages of a poison queue that are delivered no more.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) exhausted: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// All queues.
@@ -107,25 +127,36 @@ impl QueueService {
         self.landed(name);
     }
 
-    /// The message was not worked: it comes back later, or is poison. True when it is poison.
+    /// The message was not worked.
     pub(super) fn fail(
         &self,
         name: &str,
         mut message: Message,
         max_dequeue_count: u32,
         after: Duration,
-    ) -> bool {
+    ) -> Fate {
         self.landed(name);
-        // A poison queue has none of its own: what fails there too often stays, unseen.
-        let poison = message.dequeue_count >= max_dequeue_count;
-        if poison && !name.ends_with("-poison") {
+        let exhausted = message.dequeue_count >= max_dequeue_count;
+        if exhausted && !name.ends_with("-poison") {
             self.put(&format!("{name}-poison"), message.body);
-            return true;
+            return Fate::Poison;
+        }
+        let mut queues = self.queues();
+        let queue = queues.entry(name.to_owned()).or_default();
+        if exhausted {
+            queue.exhausted.push(message);
+            return Fate::Exhausted;
         }
         message.visible = Instant::now() + after;
-        self.queues().entry(name.to_owned()).or_default().waiting.push_back(message);
+        queue.waiting.push_back(message);
+        drop(queues);
         self.changed.notify_waiters();
-        false
+        Fate::Again
+    }
+
+    /// How many messages there are, on all queues.
+    pub(super) fn left(&self) -> usize {
+        self.queues().values().map(|queue| queue.waiting.len() + queue.in_flight).sum()
     }
 
     fn landed(&self, name: &str) {
@@ -139,7 +170,8 @@ impl QueueService {
         let now = Instant::now();
         let depth = |queue: &Queue| {
             let visible = queue.waiting.iter().filter(|message| message.visible <= now).count();
-            Depth { visible, invisible: queue.waiting.len() - visible + queue.in_flight }
+            let invisible = queue.waiting.len() - visible + queue.in_flight;
+            Depth { visible, invisible, exhausted: queue.exhausted.len() }
         };
         self.queues().iter().map(|(name, queue)| (name.clone(), depth(queue))).collect()
     }
@@ -156,13 +188,13 @@ mod tests {
         let service = QueueService::default();
         service.put("in", b"x".to_vec());
         let message = service.take("in").await;
-        assert_eq!(service.depths()["in"], Depth { visible: 0, invisible: 1 });
-        assert!(!service.fail("in", message, 5, AFTER));
+        assert_eq!(service.depths()["in"], Depth { visible: 0, invisible: 1, exhausted: 0 });
+        assert_eq!(service.fail("in", message, 5, AFTER), Fate::Again);
         let started = Instant::now();
         let again = service.take("in").await;
         assert_eq!((again.dequeue_count, started.elapsed().as_secs()), (2, 30));
         service.complete("in");
-        assert_eq!(service.depths()["in"], Depth { visible: 0, invisible: 0 });
+        assert_eq!(service.depths()["in"], Depth::default());
     }
 
     #[tokio::test(start_paused = true)]
@@ -171,20 +203,23 @@ mod tests {
         service.put("in", b"x".to_vec());
         for attempt in 1..=3 {
             let message = service.take("in").await;
-            assert_eq!(service.fail("in", message, 3, AFTER), attempt == 3);
+            let fate = if attempt == 3 { Fate::Poison } else { Fate::Again };
+            assert_eq!(service.fail("in", message, 3, AFTER), fate);
         }
         let poison = service.take("in-poison").await;
         assert_eq!((poison.dequeue_count, poison.body.as_slice()), (1, &b"x"[..]));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_poison_queue_keeps_what_fails() {
+    async fn a_poison_queue_keeps_what_fails_too_often_and_delivers_it_no_more() {
         let service = QueueService::default();
         service.put("in-poison", b"x".to_vec());
-        for _ in 0..3 {
+        for fate in [Fate::Again, Fate::Exhausted] {
             let message = service.take("in-poison").await;
-            assert!(!service.fail("in-poison", message, 1, AFTER));
+            assert_eq!(service.fail("in-poison", message, 2, AFTER), fate);
         }
-        assert_eq!(service.depths()["in-poison"], Depth { visible: 0, invisible: 1 });
+        assert_eq!(service.depths()["in-poison"], Depth { visible: 0, invisible: 0, exhausted: 1 });
+        let again = tokio::time::timeout(AFTER * 100, service.take("in-poison")).await;
+        assert!(again.is_err(), "it was delivered again");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A value of one of these types is known to be non-empty, bounded and free of control
 //! characters, so nothing behind the door has to ask again. They are *not* known to be safe in
-//! a storage key or in a URL: [`crate::store::keys`] and [`crate::http`] encode them for that.
+//! a storage key or in a URL: `store::keys` and `links` encode them for that.
 
 use std::fmt;
 

@@ -70,6 +70,7 @@ pub fn event(
         expected: Expected::Any,
         extensions: BTreeMap::new(),
         status: None,
+        ruling: None,
         state: None,
         essentials,
         starts_stream: false,

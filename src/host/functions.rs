@@ -11,9 +11,10 @@ use axum::{
 };
 use futures::FutureExt;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{
-    App, dead,
+    App, dead, gauge,
     ingest::{self, Chance, IngestError, Outcome},
     wire::{QueueMessage, Success, WireError},
 };
@@ -24,6 +25,7 @@ use crate::{
         handover::{HandoverError, PublishMessage},
         replay::{self, ReplayError, ReplayMessage, ReplayState},
     },
+    journal::SweepError,
     queue::PutError,
     store::{
         dead_letters::DeadLetterError,
@@ -31,7 +33,7 @@ use crate::{
         registry::{RegistryError, Tenant},
         rows::BadRow,
     },
-    telemetry::chain,
+    telemetry::{chain, trace::Trace},
 };
 
 /// From this delivery on, a message on which we break becomes a dead letter: the third crash of
@@ -63,6 +65,10 @@ pub(super) enum Failure {
     Replay(#[from] ReplayError),
     #[error("a checkpoint was not made")]
     Checkpoint(#[from] CheckpointError),
+    #[error("what is due was not all put on record")]
+    Sweep(#[from] SweepError),
+    #[error("the host does not forward HTTP requests")]
+    NotForwarded,
     #[error("an internal error")]
     Panic,
 }
@@ -86,26 +92,32 @@ async fn invocation(
     let started = Instant::now();
     let id = headers.get_all("x-azure-functions-invocationid").iter().next_back();
     let invocation_id = id.and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
-    let result = AssertUnwindSafe(work).catch_unwind().await.unwrap_or(Err(Failure::Panic));
+    let trace = Trace::of(headers);
+    let span = tracing::info_span!("invocation", function, invocation_id, trace_id = trace.id());
+    trace.adopt(&span);
+    let work = trace.clone().scope(AssertUnwindSafe(work).catch_unwind().instrument(span));
+    let result = work.await.unwrap_or(Err(Failure::Panic));
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     match result {
-        Ok((success, Outcome { events, stored, duplicates, dead })) => {
-            let published = events.len();
+        Ok((success, Outcome { events, stored, duplicates, dead, about })) => {
             tracing::info!(
                 evt = "invocation",
                 function,
                 invocation_id,
+                tenant = about.one_tenant(),
+                stream = about.one_stream(),
                 stored,
                 duplicates,
                 dead,
-                published,
-                duration_ms
+                published = events.len(),
+                duration_ms,
+                trace_id = about.trace_id(&trace)
             );
             Ok(Json(if events.is_empty() { success } else { Success::publishing(events) }))
         }
         Err(failure) => {
-            let error = chain(&failure);
-            tracing::error!(evt = "invocation.failed", function, invocation_id, error, duration_ms);
+            let (error, trace_id) = (chain(&failure), trace.id());
+            tracing::error!(evt = "invocation.failed", function, invocation_id, error, duration_ms, trace_id);
             Err(failure)
         }
     }
@@ -209,7 +221,9 @@ pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, bod
         let events = commit.events()?.into_iter().filter(|event| !event.ingest);
         let events =
             events.filter_map(|event| feed.event(request.partition, commit.recorded, &event)).collect();
-        Ok(done(Outcome { events, ..Outcome::default() }))
+        let mut outcome = Outcome { events, ..Outcome::default() };
+        outcome.about.tenant(&tenant.id);
+        Ok(done(outcome))
     })
     .await
 }
@@ -258,12 +272,17 @@ pub(super) async fn publish_poison(State(app): State<Arc<App>>, headers: HeaderM
     .await
 }
 
-/// Hands over feed debt that its writer left behind.
+/// Hands over feed debt that its writer left behind, and puts on record what fell due.
 pub(super) async fn sweep(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
     invocation("sweep", &headers, async {
-        let handed = app.handover.sweep(&app.store, app.store.clock().now()).await?;
+        let now = app.store.clock().now();
+        let (handed, fallen) = tokio::join!(app.handover.sweep(&app.store, now), app.journal.sweep(now));
+        let (handed, fallen) = (handed?, fallen?);
         if handed > 0 {
             tracing::info!(evt = "feed.swept", commits = handed);
+        }
+        if fallen > 0 {
+            tracing::info!(evt = "journal.swept", events = fallen);
         }
         Ok(done(Outcome::default()))
     })
@@ -277,6 +296,25 @@ pub(super) async fn checkpoint(State(app): State<Arc<App>>, headers: HeaderMap) 
         Ok(done(Outcome::default()))
     })
     .await
+}
+
+/// Says how every tenant and queue stands.
+pub(super) async fn gauge(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
+    invocation("gauge", &headers, async {
+        gauge::gauge(&app).await?;
+        Ok(done(Outcome::default()))
+    })
+    .await
+}
+
+/// The `http` function is forwarded as it is and never invoked. This is reached only when forwarding
+/// was switched off: the invocation fails, with a log line that says what to set.
+pub(super) async fn http() -> Failure {
+    tracing::error!(
+        evt = "host.not-forwarding",
+        "host.json must set customHandler.enableForwardingHttpRequest: nothing is served over HTTP"
+    );
+    Failure::NotForwarded
 }
 
 /// Keeps a message of the publish queue that is none.

@@ -4,8 +4,11 @@
 //! invocation. Function routes therefore take a request only when its `Host` is our own loopback
 //! address, which a forwarded request, keeping the public one, never has.
 
+mod about;
+mod commands;
 mod dead;
 mod functions;
+mod gauge;
 mod ingest;
 mod serve;
 mod wire;
@@ -28,6 +31,7 @@ use crate::{
     domain::ids::TenantId,
     feed::{all_stream::Waiters, handover::Handover},
     http::Gatekeeper,
+    journal::Journal,
     links::PublicUrl,
     queue::{QueueName, Queues},
     store::Store,
@@ -38,6 +42,8 @@ use crate::{
 pub struct App {
     /// The store.
     pub store: Arc<Store>,
+    /// Commands and what becomes of them.
+    pub journal: Journal,
     /// Hands commits over to the publish queue.
     pub handover: Handover,
     /// Puts messages back.
@@ -69,6 +75,8 @@ pub fn router(app: Arc<App>, port: u16) -> Router {
         .route("/publish-poison", post(functions::publish_poison))
         .route("/sweep", post(functions::sweep))
         .route("/checkpoint", post(functions::checkpoint))
+        .route("/gauge", post(functions::gauge))
+        .route("/http", post(functions::http))
         .route_layer(middleware::from_fn_with_state(port, only_the_host));
     Router::new()
         .route("/", get(ping))

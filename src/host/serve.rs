@@ -16,6 +16,7 @@ use crate::{
     domain::timestamp::SystemClock,
     feed::{all_stream::Waiters, handover::Handover},
     http::Gatekeeper,
+    journal::Journal,
     queue::{
         Queues,
         dev::{DevQueues, NoQueues},
@@ -161,6 +162,7 @@ fn over((table, queues): Drivers, settings: &Settings) -> Result<App, ServeError
         )
     });
     Ok(App {
+        journal: Journal::new(Arc::clone(&store)),
         store,
         handover,
         queues,

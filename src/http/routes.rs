@@ -12,8 +12,8 @@ use axum::{
 };
 
 use super::{
-    all_stream, checkpoints, consumers, dead_letters, erasures, events, export, keys, replays, roles,
-    streams, tenants, verification,
+    all_stream, checkpoints, commands, consumers, dead_letters, erasures, events, export, keys, replays,
+    roles, streams, tenants, verification,
 };
 use crate::{access::Role, host::App};
 
@@ -22,6 +22,8 @@ use crate::{access::Role, host::App};
 pub(crate) enum Need {
     /// The role in the tenant that the path names as `{tenant}`.
     Tenant(Role),
+    /// Either of two roles there.
+    Either(Role, Role),
     /// To be an administrator of that tenant, or an operator, who may also add it.
     Settings,
     /// To be an operator.
@@ -39,7 +41,7 @@ pub(crate) struct Route {
 /// Every route under `/api`.
 #[rustfmt::skip]
 pub(crate) fn table() -> Vec<Route> {
-    use Need::{Operator, Settings, Tenant};
+    use Need::{Either, Operator, Settings, Tenant};
     use Role::{Admin, Auditor, Reader, Writer};
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
@@ -81,6 +83,16 @@ pub(crate) fn table() -> Vec<Route> {
         route(GET, "/tenants/{tenant}/dead-letters", Tenant(Auditor), dead_letters::list),
         route(GET, "/tenants/{tenant}/dead-letters/{id}", Tenant(Auditor), dead_letters::one),
         route(POST, "/tenants/{tenant}/dead-letters/{id}/replay", Tenant(Auditor), dead_letters::replay),
+        route(POST, "/tenants/{tenant}/commands", Tenant(Writer), commands::dispatch),
+        route(GET, "/tenants/{tenant}/commands", Either(Reader, Writer), commands::list),
+        route(GET, "/tenants/{tenant}/commands/{id}", Either(Reader, Writer), commands::one),
+        route(POST, "/tenants/{tenant}/commands/{id}/outcome", Tenant(Writer), commands::conclude),
+        route(POST, "/tenants/{tenant}/commands/{id}/approvals", Tenant(Writer), commands::approve),
+        route(POST, "/tenants/{tenant}/commands/{id}/claim", Tenant(Writer), commands::claim),
+        route(POST, "/tenants/{tenant}/commands/{id}/claim/renew", Tenant(Writer), commands::renew),
+        route(POST, "/tenants/{tenant}/commands/{id}/withdraw", Tenant(Writer), commands::withdraw),
+        route(POST, "/tenants/{tenant}/commands/{id}/secret-check", Either(Reader, Writer), commands::was_it),
+        route(GET, "/tenants/{tenant}/correlations/{id}", Either(Reader, Writer), commands::correlated),
         route(GET, "/dead-letters", Operator, dead_letters::list_nobodys),
         route(GET, "/dead-letters/{id}", Operator, dead_letters::one_of_nobody),
         route(POST, "/dead-letters/{id}/replay", Operator, dead_letters::replay_nobodys),

@@ -13,8 +13,10 @@ use sha2::{Digest, Sha256};
 
 use super::table::Range;
 use crate::domain::{
+    ATTENTION,
     ids::{CorrelationId, Identity, Source, StreamName, TenantId},
     position::PartitionId,
+    timestamp::Timestamp,
 };
 
 /// Longest part of a key. Three of them and the markup stay under the 512 characters
@@ -160,6 +162,34 @@ pub fn attentions(category: &str, status: &str) -> Range {
     starting_with(format!("a|{}|{}|", part(category), part(status)))
 }
 
+/// `t|{due time}|{category}|{id}`: a stream that falls due, in microseconds since 1970.
+pub fn due(stream: &StreamName, at: Timestamp) -> String {
+    format!("t|{}|{}", sequence_part(at.unix_micros()), stream_key(stream))
+}
+
+/// Everything that falls due up to and including `now`.
+pub fn due_until(now: Timestamp) -> Range {
+    // `}` is the character behind `|`.
+    Range { from: "t|".to_owned(), to: format!("t|{}}}", sequence_part(now.unix_micros())) }
+}
+
+/// Every link from this correlation id.
+pub fn correlated(correlation: &CorrelationId) -> Range {
+    starting_with(format!("x|{}|", part(correlation.as_str())))
+}
+
+/// All rows of streams that want attention, whatever for.
+pub fn all_attentions() -> Range {
+    starting_with("a|".to_owned())
+}
+
+/// What the stream behind such a row wants attention for. Statuses of that list are written as they
+/// are, so this one part of a key can be read back.
+pub fn attention_status(key: &str) -> Option<&'static str> {
+    let written = key.split('|').nth(2)?;
+    ATTENTION.into_iter().find(|status| *status == written)
+}
+
 /// `x|{correlation id}|{sequence}`: a link from a correlation id to an event.
 pub fn correlation(correlation: &CorrelationId, sequence: u64) -> String {
     format!("x|{}|{}", part(correlation.as_str()), sequence_part(sequence))
@@ -294,6 +324,7 @@ mod tests {
             subject("0011", 42),
             consumer("billing"),
             replay("7"),
+            due(&name("command", "a-1"), Timestamp::from_unix_nanos(1_700_000_000_000_001_000)),
         ];
         assert_eq!(lines.join("\n") + "\n", include_str!("../../tests/golden/keys.txt"));
     }

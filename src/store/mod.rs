@@ -14,9 +14,11 @@ pub mod administration;
 pub mod append;
 #[cfg(feature = "azure")]
 pub mod azure;
+pub mod correlated;
 pub mod dead_letters;
 pub mod debts;
 pub mod digest;
+pub mod due;
 pub mod embedded;
 pub mod erasure;
 pub mod history;
@@ -36,6 +38,7 @@ use std::{
 };
 
 use tokio::time::Instant;
+use tracing::Instrument;
 
 pub use self::retry::WriteError;
 use self::{
@@ -43,9 +46,11 @@ use self::{
         Amendment, Answer, Append, AppendError, Candidate, Committer, CommitterContext, Debtor, Origin,
         Refusal,
     },
+    correlated::Correlated,
     dead_letters::DeadLetters,
     debts::Debts,
     digest::Salt,
+    due::Dues,
     history::History,
     log::Log,
     readers::Readers,
@@ -53,13 +58,16 @@ use self::{
     rows::Fingerprint,
     table::{Table, TableName},
 };
-use crate::domain::{
-    erasure as erasure_events,
-    event::{Actor, NewEvent, RecordedBy, Target},
-    ids::{Category, StreamId, StreamName},
-    own,
-    position::PartitionId,
-    timestamp::Clock,
+use crate::{
+    domain::{
+        FAULTED, erasure as erasure_events,
+        event::{Actor, NewEvent, RecordedBy, Target},
+        ids::{Category, StreamId, StreamName},
+        own,
+        position::PartitionId,
+        timestamp::Clock,
+    },
+    telemetry::trace::Trace,
 };
 
 /// Category of the tenant's own streams.
@@ -234,6 +242,16 @@ impl Store {
         Debts::of(self.places.of(tenant), Arc::clone(tenant))
     }
 
+    /// What shares correlation ids in a tenant.
+    pub fn correlated(&self, tenant: &Arc<Tenant>) -> Correlated {
+        Correlated::of(self.places.of(tenant), Arc::clone(tenant))
+    }
+
+    /// What falls due in a tenant.
+    pub fn dues(&self, tenant: &Arc<Tenant>) -> Dues {
+        Dues::of(self.places.of(tenant), Arc::clone(tenant))
+    }
+
     /// Stores events in one commit or not at all; answers in their order, by `deadline`.
     ///
     /// # Errors
@@ -303,10 +321,16 @@ impl Store {
         delivery: Delivery,
         deadline: Instant,
     ) -> Result<Vec<Answer>, StoreError> {
+        let trace = Trace::current();
         for (index, event) in events.iter_mut().enumerate() {
             // A signed checkpoint holds nothing of a sender's, and every character of it counts.
             if event.event_type.as_str() == own::CHECKPOINT_SIGNED && event.source.as_str() == own::SOURCE {
                 continue;
+            }
+            // The change feed's distributed tracing: an event without a context of its own gets that
+            // of the work which stores it. It is no part of what the sender sent.
+            if event.traceparent.is_none() {
+                event.traceparent = trace.traceparent().map(str::to_owned);
             }
             let redacted = tenant.redactor.event(event);
             redacted.map_err(|secret| StoreError::HoldsSecret { index, field: secret.0 })?;
@@ -316,6 +340,10 @@ impl Store {
         if placed.iter().any(|(other, _)| *other != partition) {
             return Err(StoreError::SpansPartitions);
         }
+        let span = tracing::info_span!("append", tenant = %tenant.id, %partition, events = placed.len());
+        if let [(_, one)] = placed.as_slice() {
+            Trace::parse(one.event.traceparent.as_deref()).adopt(&span);
+        }
         let append = Append {
             events: placed.into_iter().map(|(_, candidate)| candidate).collect(),
             origin: delivery.origin,
@@ -324,7 +352,9 @@ impl Store {
             redelivered: delivery.redelivered || tenant.closed.is_some(),
         };
         let committer = self.committer(tenant, partition);
-        Ok(committer.append(append, deadline).await?)
+        let answers = committer.append(append, deadline).instrument(span).await?;
+        answers.iter().filter(|answer| !answer.duplicate).for_each(|answer| tell_of_fault(tenant, answer));
+        Ok(answers)
     }
 
     /// The committer of a partition, started when there is none (any more).
@@ -346,6 +376,22 @@ impl Store {
         });
         committers.insert(key, committer.clone());
         committer
+    }
+}
+
+/// The signal that an instance faults: one line for each event that says so, the first time it is
+/// stored. (Should we die right here, the gauge still counts the instance.)
+fn tell_of_fault(tenant: &Tenant, answer: &Answer) {
+    let essentials = &answer.stored.essentials;
+    if essentials.status.as_ref().is_some_and(|status| status.as_str() == FAULTED) {
+        tracing::warn!(
+            evt = "instance.faulted",
+            tenant = %tenant.id,
+            category = %essentials.category,
+            stream = %essentials.stream,
+            event_id = %essentials.id,
+            position = %answer.stored.position()
+        );
     }
 }
 

@@ -46,7 +46,7 @@ impl Run<'_> {
             rows: 0,
             sums: Default::default(),
             versions: 0,
-            attention: 0,
+            owned: 0,
             rows_at: None,
             furthest: (0, String::new()),
             exact: true,

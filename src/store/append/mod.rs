@@ -1,8 +1,8 @@
 //! Append: the heart. One committer for each partition turns concurrent appends into commits.
 //!
-//! - [`plan`](self::plan) decides, purely, what one batch does.
-//! - [`committer`](self::committer) sends it and finds out what became of it.
-//! - [`state`](self::state) is what the process believes about the partition, and how it learns better.
+//! - `plan` decides, purely, what one batch does.
+//! - `committer` sends it and finds out what became of it.
+//! - `state` is what the process believes about the partition, and how it learns better.
 //!
 //! The head's ETag stands in every batch: it proves that the beliefs were true when the batch was
 //! committed. It never proves a refusal, which therefore waits for a look at storage.
@@ -11,6 +11,7 @@ mod amend;
 mod committer;
 mod plan;
 mod rule;
+mod ruling;
 #[cfg(test)]
 mod sim;
 mod state;

@@ -2,7 +2,7 @@
 //!
 //! Over `redb`: a transaction is durable (fsync) before it is answered, and a killed process
 //! leaves the file as its last transaction left it. It refuses what Azure Table Storage refuses.
-//! `docs/adr/0002-embedded-store.md` says why this library, and what was measured.
+//! `docs/adr/0004-embedded-store.md` says why this library, and what was measured.
 
 mod codec;
 mod lazy;

@@ -122,7 +122,7 @@ impl Worker {
     /// Does the tasks in order, in one durable transaction; an outcome for each.
     fn transact(&mut self, tasks: Vec<Task>) -> Result<Vec<Outcome>, redb::Error> {
         // Without `redb`'s quick repair: it would double the time of every commit to save some
-        // 1.5 us a row when a file is opened after a kill (measured in ADR 0002).
+        // 1.5 us a row when a file is opened after a kill (measured in ADR 0004).
         let transaction = self.database.begin_write()?;
         let mut outcomes = Vec::with_capacity(tasks.len());
         {

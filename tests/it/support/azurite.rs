@@ -14,10 +14,18 @@ use annals::{
     store::azure::Account,
 };
 
+/// Azurite's published key.
+const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+/// Another account, with a key of its own.
+const SECOND: &str = "vaultaccount";
+const SECOND_KEY: &str = "c2Vjb25kLWFjY291bnQtb2YtYS10ZXN0LWF6dXJpdGUtb25seQ==";
+
 /// A running Azurite; it ends with this process, which holds its stdin.
 pub(crate) struct Azurite {
     /// What `AnnalsStorage` must be.
     pub(crate) connection_string: String,
+    /// Another account of the same Azurite.
+    pub(crate) second_account: String,
     _child: Child,
 }
 
@@ -36,6 +44,7 @@ impl Azurite {
             .arg(folder.join("start.js"))
             .args(["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--silent"])
             .args(["--blobPort", &blob, "--queuePort", &queue, "--tablePort", &table])
+            .env("AZURITE_ACCOUNTS", format!("devstoreaccount1:{KEY};{SECOND}:{SECOND_KEY}"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -48,12 +57,15 @@ impl Azurite {
         assert!(listening.is_some(), "Azurite did not start");
         // What it prints later must go somewhere, or it would wait for a reader.
         std::thread::spawn(move || lines.for_each(drop));
-        let key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
-        let connection_string = format!(
-            "AccountName=devstoreaccount1;AccountKey={key};TableEndpoint=http://127.0.0.1:{table}/devstoreaccount1;\
-             QueueEndpoint=http://127.0.0.1:{queue}/devstoreaccount1"
-        );
-        Self { connection_string, _child: child }
+        let connection = |account: &str, key: &str| {
+            format!(
+                "AccountName={account};AccountKey={key};TableEndpoint=http://127.0.0.1:{table}/{account};\
+                 QueueEndpoint=http://127.0.0.1:{queue}/{account}"
+            )
+        };
+        let (connection_string, second_account) =
+            (connection("devstoreaccount1", KEY), connection(SECOND, SECOND_KEY));
+        Self { connection_string, second_account, _child: child }
     }
 
     /// The account in it, through the product's own driver.

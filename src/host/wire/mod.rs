@@ -1,0 +1,150 @@
+//! The wire contract with the Functions host: requests and answers, and nothing else.
+//!
+//! Tolerance lives here, once. The host encodes a queue message in one of two ways: with
+//! `dataType: binary` as base64, otherwise as a JSON string that holds JSON text. In the second it
+//! merges the members of the message over the metadata, names compared without case: a sender could
+//! pretend another `Id` or `DequeueCount`. What it merges is always quoted once more, which the
+//! genuine count never is; an `Id` that the message has too is not believed.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::{Value, value::RawValue};
+
+/// Name of the input binding of the queue functions.
+const MESSAGE: &str = "msg";
+
+/// An invocation is not what the contract says.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WireError {
+    #[error("the invocation is not JSON")]
+    Json(#[from] serde_json::Error),
+    #[error("the invocation holds no queue message")]
+    NoMessage,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Invocation {
+    #[serde(default)]
+    data: BTreeMap<String, Value>,
+    #[serde(default)]
+    metadata: BTreeMap<String, Value>,
+}
+
+/// A message as a queue function gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct QueueMessage {
+    /// What the sender put on the queue, without the base64 that some senders add.
+    pub(super) body: Vec<u8>,
+    /// The queue's id of the message; empty where the message itself may have written it.
+    pub(super) id: String,
+    /// How often it was delivered, this time included; 1 where the message may have written it.
+    pub(super) dequeue_count: u32,
+}
+
+impl QueueMessage {
+    /// Reads an invocation of a queue function.
+    pub(super) fn parse(invocation: &[u8]) -> Result<Self, WireError> {
+        let Invocation { mut data, metadata } = serde_json::from_slice(invocation)?;
+        let only = (data.len() == 1).then(|| data.keys().next().cloned()).flatten();
+        let value = data.remove(MESSAGE).or_else(|| only.and_then(|name| data.remove(&name)));
+        let Payload { stored, merged } = match value.ok_or(WireError::NoMessage)? {
+            Value::String(text) => payload(text),
+            other => Payload { stored: other.to_string().into_bytes(), merged: true },
+        };
+        let id = metadata.get("Id").and_then(Value::as_str).map(unquote);
+        let id = id.filter(|_| !(merged && has_member(&stored, "id")));
+        Ok(Self {
+            id: id.unwrap_or_default(),
+            dequeue_count: metadata.get("DequeueCount").and_then(count).unwrap_or(1),
+            body: without_base64(stored),
+        })
+    }
+}
+
+/// The stored text of a message.
+struct Payload {
+    stored: Vec<u8>,
+    /// Whether the host has merged its members over the metadata.
+    merged: bool,
+}
+
+fn payload(text: String) -> Payload {
+    if text.starts_with('"')
+        && let Ok(inner) = serde_json::from_str::<String>(&text)
+    {
+        return Payload { stored: inner.into_bytes(), merged: true };
+    }
+    match STANDARD.decode(&text) {
+        Ok(stored) => Payload { stored, merged: false },
+        Err(_) => Payload { stored: text.into_bytes(), merged: true },
+    }
+}
+
+/// A count as the host writes it: bare digits. What was merged is quoted once more.
+fn count(value: &Value) -> Option<u32> {
+    match value {
+        Value::String(digits) => digits.parse().ok(),
+        other => other.as_u64().and_then(|count| u32::try_from(count).ok()),
+    }
+}
+
+fn has_member(message: &[u8], name: &str) -> bool {
+    serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(message)
+        .is_ok_and(|members| members.keys().any(|member| member.eq_ignore_ascii_case(name)))
+}
+
+/// Takes off the base64 of a sender that encodes its messages, where what is below is JSON.
+fn without_base64(stored: Vec<u8>) -> Vec<u8> {
+    let trimmed = stored.trim_ascii();
+    if is_json_like(trimmed) {
+        return stored;
+    }
+    match STANDARD.decode(trimmed) {
+        Ok(inner) if is_json_like(inner.trim_ascii()) => inner,
+        _ => stored,
+    }
+}
+
+fn is_json_like(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    matches!(text.first(), Some(b'{' | b'['))
+}
+
+/// `"\"x\""` and `x` alike: the host writes ids with quotes.
+fn unquote(text: &str) -> String {
+    serde_json::from_str::<String>(text).unwrap_or_else(|_| text.to_owned())
+}
+
+/// A success. MUST be an object with a body: an empty answer makes the host wait for ever.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Success {
+    /// Output bindings; empty for none.
+    outputs: Outputs,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Outputs {
+    /// One JSON text an event. Strings in an array are the one form that the host passes on
+    /// byte for byte: objects would be written again, dates changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    events: Vec<String>,
+}
+
+impl Success {
+    /// A success that publishes nothing.
+    pub(super) fn silent() -> Self {
+        Self { outputs: Outputs::default() }
+    }
+
+    /// A success that publishes events.
+    pub(super) fn publishing(events: Vec<Box<RawValue>>) -> Self {
+        Self { outputs: Outputs { events: events.into_iter().map(|event| event.get().to_owned()).collect() } }
+    }
+}
+
+#[cfg(test)]
+mod tests;
