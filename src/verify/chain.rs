@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Commits read at once: few, for they may be large.
-const PAGE: usize = 250;
+const PAGE: usize = 128;
 
 impl Run<'_> {
     /// Reads the head and takes up the work of a partition.

@@ -17,7 +17,7 @@ use crate::store::{
 };
 
 /// Rows read at once; event rows are large.
-const PAGES: (usize, usize) = (1_000, 100);
+const PAGES: (usize, usize) = (500, 64);
 
 /// The kinds in the order in which they are read. Streams before what they say is wanted.
 const ORDER: [Kind; 7] =
