@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Commits read at once: few, for they may be large.
-const PAGE: usize = 250;
+const PAGE: usize = 128;
 
 impl Run<'_> {
     /// Reads the head and takes up the work of a partition.
@@ -46,7 +46,7 @@ impl Run<'_> {
             rows: 0,
             sums: Default::default(),
             versions: 0,
-            attention: 0,
+            owned: 0,
             rows_at: None,
             furthest: (0, String::new()),
             exact: true,

@@ -13,6 +13,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub(super) enum Kind {
     Attention,
+    Due,
     Event,
     Identity,
     Stream,
@@ -27,6 +28,7 @@ impl Kind {
     pub(super) fn prefix(self) -> &'static str {
         match self {
             Self::Attention => "a|",
+            Self::Due => "t|",
             Self::Event => "e|",
             Self::Identity => "i|",
             Self::Stream => "s|",
@@ -38,6 +40,7 @@ impl Kind {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Attention => "attention",
+            Self::Due => "due",
             Self::Event => "events",
             Self::Identity => "identities",
             Self::Stream => "streams",

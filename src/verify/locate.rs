@@ -16,7 +16,7 @@ use crate::{
     store::{history::HistoryError, keys, rows::Commit},
 };
 
-const PAGE: usize = 250;
+const PAGE: usize = 128;
 
 impl Run<'_> {
     /// Every event from the beginning to `end`, oldest first. Commits that cannot be read were

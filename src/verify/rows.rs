@@ -6,7 +6,7 @@ use super::{
     facts::{self, Kind},
     run::Run,
     state::{Work, weigh},
-    streams::attention_of,
+    streams::owned_by,
 };
 use crate::store::{
     digest,
@@ -17,11 +17,11 @@ use crate::store::{
 };
 
 /// Rows read at once; event rows are large.
-const PAGES: (usize, usize) = (1_000, 100);
+const PAGES: (usize, usize) = (500, 64);
 
 /// The kinds in the order in which they are read. Streams before what they say is wanted.
-const ORDER: [Kind; 6] =
-    [Kind::Identity, Kind::Link, Kind::Subject, Kind::Stream, Kind::Attention, Kind::Event];
+const ORDER: [Kind; 7] =
+    [Kind::Identity, Kind::Link, Kind::Subject, Kind::Stream, Kind::Attention, Kind::Due, Kind::Event];
 
 impl Run<'_> {
     /// Compares rows until all are done (true), or the time is up.
@@ -62,15 +62,15 @@ impl Run<'_> {
             Kind::Stream => {
                 let version = row.int("Version").unwrap_or_default().to_string();
                 work.versions = work.versions.wrapping_sub(weigh(&self.key, &row.key, &version));
-                if let Some(wanted) = attention_of(row) {
-                    work.attention = work.attention.wrapping_add(self.weight(&wanted));
+                for wanted in owned_by(row) {
+                    work.owned = work.owned.wrapping_add(self.weight(&wanted));
                 }
                 if let Some(streams) = &mut self.streams {
                     streams.see(&self.key, self.partition, row);
                 }
             }
-            Kind::Attention => {
-                work.attention = work.attention.wrapping_sub(self.weight(row));
+            Kind::Attention | Kind::Due => {
+                work.owned = work.owned.wrapping_sub(self.weight(row));
             }
             _ => {
                 // Rows behind the end belong to commits that came while we were reading.
@@ -99,20 +99,20 @@ impl Run<'_> {
             None if work.versions != 0 => self.streams_anew(work).await?,
             None => {}
         }
-        if work.attention != 0 {
-            self.attention().await?;
+        if work.owned != 0 {
+            self.owned().await?;
         }
         Ok(())
     }
 
-    /// Attention rows, each against the stream that it is about, and the other way round.
-    async fn attention(&mut self) -> Result<(), HistoryError> {
-        for kind in [Kind::Stream, Kind::Attention] {
+    /// Rows that streams own, each against its stream, and the other way round.
+    async fn owned(&mut self) -> Result<(), HistoryError> {
+        for kind in [Kind::Stream, Kind::Attention, Kind::Due] {
             let mut range = all_of(kind);
             loop {
                 let page = self.log.scan(self.partition, &range, PAGES.0).await?;
                 for stored in &page.rows {
-                    self.attention_row(kind, &stored.row).await?;
+                    self.owner(kind, &stored.row).await?;
                 }
                 match page.next {
                     Some(next) => range.from = next,
@@ -123,42 +123,41 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn attention_row(&mut self, kind: Kind, row: &Row) -> Result<(), HistoryError> {
-        let stream_key = match kind {
-            Kind::Stream if attention_of(row).is_none() => return Ok(()),
-            Kind::Stream => row.key.clone(),
-            _ => match crate::store::rows::linked_stream(row) {
-                Ok(name) => keys::stream(&name),
-                Err(bad) => {
-                    let property = format!("a property `{}`", bad.property);
-                    self.differs(self.difference(row.key.clone(), property, "none that can be read"));
-                    return Ok(());
-                }
-            },
-        };
-        // Both rows change in one commit: read one, the other, and the first again.
+    async fn owner(&mut self, kind: Kind, row: &Row) -> Result<(), HistoryError> {
+        if kind == Kind::Stream {
+            for owned in owned_by(row) {
+                self.pair(&row.key, &owned.key).await?;
+            }
+            return Ok(());
+        }
+        match crate::store::rows::linked_stream(row) {
+            Ok(name) => self.pair(&keys::stream(&name), &row.key).await,
+            Err(bad) => {
+                let property = format!("a property `{}`", bad.property);
+                self.differs(self.difference(row.key.clone(), property, "none that can be read"));
+                Ok(())
+            }
+        }
+    }
+
+    /// A stream's row and one that it may own. Both change in one commit: read one, the other, and
+    /// the first again.
+    async fn pair(&mut self, stream_key: &str, key: &str) -> Result<(), HistoryError> {
         for _ in 0..4 {
-            let stream = self.log.get(self.partition, &stream_key).await?;
-            let wanted = stream.as_ref().and_then(|stored| attention_of(&stored.row));
-            let key = match (&wanted, kind) {
-                (Some(wanted), Kind::Stream) => wanted.key.clone(),
-                (None, Kind::Stream) => return Ok(()),
-                _ => row.key.clone(),
-            };
-            let there = self.log.get(self.partition, &key).await?.map(|stored| stored.row);
-            let again = self.log.get(self.partition, &stream_key).await?;
+            let stream = self.log.get(self.partition, stream_key).await?;
+            let owned = stream.as_ref().map(|stored| owned_by(&stored.row)).unwrap_or_default();
+            let wanted = owned.into_iter().find(|owned| owned.key == key);
+            let there = self.log.get(self.partition, key).await?.map(|stored| stored.row);
+            let again = self.log.get(self.partition, stream_key).await?;
             if stream.map(|stored| stored.etag) != again.map(|stored| stored.etag) {
                 continue;
             }
-            let wanted = wanted.filter(|wanted| wanted.key == key);
             let weight = |row: &Option<Row>| row.as_ref().map(|row| self.weight(row));
             if weight(&there) != weight(&wanted) {
                 let (expected, found) = match (there.is_some(), wanted.is_some()) {
-                    (_, false) => {
-                        ("no such row: the stream does not want attention under this status", "one")
-                    }
+                    (_, false) => ("no such row: its stream's row does not own it", "one"),
                     (true, _) => ("a row that leads to the stream, and nothing more", "another"),
-                    _ => ("the row that lists the stream among those which want attention", "none"),
+                    _ => ("the row under which the stream is found", "none"),
                 };
                 self.differs(self.difference(key, expected, found));
             }

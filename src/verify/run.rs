@@ -168,7 +168,7 @@ pub async fn verify(
 fn checked(partition: PartitionId, work: &Work, options: &Options) -> CheckedPartition {
     let mut checked = vec!["commits", "head"];
     if work.rows_at.is_some() {
-        checked.extend(["identities", "links", "subjects", "attention"]);
+        checked.extend(["identities", "links", "subjects", "attention", "due"]);
         checked.push(if work.exact { "streams" } else { "stream-versions" });
         if options.data {
             checked.push("events");

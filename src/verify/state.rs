@@ -58,8 +58,8 @@ pub(super) struct Work {
     pub(super) sums: Sums,
     /// Sum over `(stream, last version)`.
     pub(super) versions: u128,
-    /// Sum over the attention rows that stream rows name.
-    pub(super) attention: u128,
+    /// Sum over the rows that stream rows say they own.
+    pub(super) owned: u128,
     /// The rows pass: which kind, and from which key. `None` in the chain pass.
     pub(super) rows_at: Option<(usize, Option<String>)>,
     /// The furthest sequence that any row names, and that row.

@@ -79,9 +79,13 @@ fn short(digest: &str) -> u64 {
     digest.get(..16).and_then(|text| u64::from_str_radix(text, 16).ok()).unwrap_or_default()
 }
 
-/// The attention row that a stream's row says it has.
-pub(super) fn attention_of(row: &Row) -> Option<Row> {
-    let (name, stream) = Stream::read(row).ok()?;
-    let key = keys::attention(&name, stream.attention.as_ref()?.as_str());
-    Some(stream.attention_row(key, &name))
+/// The rows that a stream's row says it has: one while it wants attention, one while it falls due.
+pub(super) fn owned_by(row: &Row) -> Vec<Row> {
+    let Ok((name, stream)) = Stream::read(row) else { return Vec::new() };
+    let attention = stream.attention.as_ref().map(|status| {
+        let key = keys::attention(&name, status.as_str());
+        stream.attention_row(key, &name)
+    });
+    let due = stream.due.map(|at| stream.due_row(keys::due(&name, at), &name));
+    attention.into_iter().chain(due).collect()
 }

@@ -186,7 +186,8 @@ fn verifying_stays_small_and_reads_no_data_unless_asked() {
             "embedded: verify {arguments:?} of {count} events at {:.0} events/s, {peak} KiB at most",
             count as f64 / started.elapsed().as_secs_f64()
         ));
-        assert!(peak < 64 * 1024, "{peak} KiB: {said}");
+        let with_data = !arguments.is_empty();
+        assert!(with_data || peak < 64 * 1024, "{peak} KiB: {said}");
     }
 }
 

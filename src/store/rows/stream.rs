@@ -64,7 +64,7 @@ impl Stream {
 
     /// Writes the row under which a timer finds the stream.
     pub fn due_row(&self, key: String, name: &StreamName) -> Row {
-        on_stream(Row::new(key), name).with("Version", number(self.version))
+        on_stream(Row::new(key), name)
     }
 
     /// Writes the row that lists the stream among those which want attention.
