@@ -11,9 +11,10 @@ use axum::{
 };
 use futures::FutureExt;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{
-    App, dead,
+    App, dead, gauge,
     ingest::{self, Chance, IngestError, Outcome},
     wire::{QueueMessage, Success, WireError},
 };
@@ -30,7 +31,7 @@ use crate::{
         registry::{RegistryError, Tenant},
         rows::BadRow,
     },
-    telemetry::chain,
+    telemetry::{chain, trace::Trace},
 };
 
 /// From this delivery on, a message on which we break becomes a dead letter: the third crash of
@@ -85,26 +86,32 @@ async fn invocation(
     let started = Instant::now();
     let id = headers.get_all("x-azure-functions-invocationid").iter().next_back();
     let invocation_id = id.and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
-    let result = AssertUnwindSafe(work).catch_unwind().await.unwrap_or(Err(Failure::Panic));
+    let trace = Trace::of(headers);
+    let span = tracing::info_span!("invocation", function, invocation_id, trace_id = trace.id());
+    trace.adopt(&span);
+    let work = trace.clone().scope(AssertUnwindSafe(work).catch_unwind().instrument(span));
+    let result = work.await.unwrap_or(Err(Failure::Panic));
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     match result {
-        Ok((success, Outcome { events, stored, duplicates, dead })) => {
-            let published = events.len();
+        Ok((success, Outcome { events, stored, duplicates, dead, about })) => {
             tracing::info!(
                 evt = "invocation",
                 function,
                 invocation_id,
+                tenant = about.one_tenant(),
+                stream = about.one_stream(),
                 stored,
                 duplicates,
                 dead,
-                published,
-                duration_ms
+                published = events.len(),
+                duration_ms,
+                trace_id = about.trace_id(&trace)
             );
             Ok(Json(if events.is_empty() { success } else { Success::publishing(events) }))
         }
         Err(failure) => {
-            let error = chain(&failure);
-            tracing::error!(evt = "invocation.failed", function, invocation_id, error, duration_ms);
+            let (error, trace_id) = (chain(&failure), trace.id());
+            tracing::error!(evt = "invocation.failed", function, invocation_id, error, duration_ms, trace_id);
             Err(failure)
         }
     }
@@ -205,7 +212,9 @@ pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, bod
         let events = commit.events()?.into_iter().filter(|event| !event.ingest);
         let events =
             events.filter_map(|event| feed.event(request.partition, commit.recorded, &event)).collect();
-        Ok(done(Outcome { events, ..Outcome::default() }))
+        let mut outcome = Outcome { events, ..Outcome::default() };
+        outcome.about.tenant(&tenant.id);
+        Ok(done(outcome))
     })
     .await
 }
@@ -241,6 +250,15 @@ pub(super) async fn sweep(State(app): State<Arc<App>>, headers: HeaderMap) -> In
         if fallen > 0 {
             tracing::info!(evt = "journal.swept", events = fallen);
         }
+        Ok(done(Outcome::default()))
+    })
+    .await
+}
+
+/// Says how every tenant and queue stands.
+pub(super) async fn gauge(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
+    invocation("gauge", &headers, async {
+        gauge::gauge(&app).await?;
         Ok(done(Outcome::default()))
     })
     .await

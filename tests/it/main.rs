@@ -13,6 +13,7 @@ mod dev_host;
 mod function_definitions;
 mod handler;
 mod host_contract;
+mod infra;
 mod legacy_api;
 mod support;
 mod tenancy;

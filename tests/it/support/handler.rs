@@ -1,6 +1,7 @@
 //! The built handler on a real port, with the Functions host played by the test.
 
 use std::{
+    fs::File,
     net::TcpListener,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -9,6 +10,9 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
+
+/// No setting of the handler: the file that its stdout goes to.
+pub(crate) const LOG_FILE: &str = "TEST_LOG_FILE";
 
 /// A handler process; it dies with this value.
 pub(crate) struct Handler {
@@ -122,6 +126,14 @@ impl Drop for Handler {
     }
 }
 
+/// Where its log goes: nowhere, unless a test wants to read it.
+fn log(settings: &[(String, String)]) -> Stdio {
+    match settings.iter().find(|(name, _)| name == LOG_FILE) {
+        Some((_, path)) => File::options().create(true).append(true).open(path).unwrap().into(),
+        None => Stdio::null(),
+    }
+}
+
 fn spawn(port: u16, settings: &[(String, String)]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
     command
@@ -135,7 +147,7 @@ fn spawn(port: u16, settings: &[(String, String)]) -> Child {
         .env("ANNALS_DEV", "1")
         .envs(settings.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
-        .stdout(Stdio::null());
+        .stdout(log(settings));
     command.spawn().expect("the handler starts")
 }
 
