@@ -109,9 +109,15 @@ pub(super) async fn bury_whole(app: &App, queue: &str, message: &QueueMessage) -
 }
 
 enum Taken {
-    Stored { tenant: Arc<Tenant>, answer: Box<Answer>, event: Option<Box<RawValue>> },
+    Stored {
+        tenant: Arc<Tenant>,
+        answer: Box<Answer>,
+        event: Option<Box<RawValue>>,
+    },
     /// By the command journal, which publishes what it stored by way of its feed debt.
-    Judged { repeated: bool },
+    Judged {
+        repeated: bool,
+    },
     Dead,
 }
 
