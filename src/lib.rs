@@ -5,10 +5,12 @@
 //! a duplicate arriving; `tests/it/architecture.rs` keeps the arrows pointing that way.
 
 pub mod access;
+pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod dev;
 pub mod domain;
+pub mod export;
 pub mod feed;
 pub mod host;
 mod http;
@@ -20,3 +22,4 @@ pub mod store;
 pub mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod testing;
+pub mod verify;

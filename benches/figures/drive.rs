@@ -12,7 +12,7 @@ use annals::{
         Delivery, Store,
         append::Debtor,
         azure::Account,
-        registry::{Settings, Tenant},
+        registry::{Author, NoSilos, Settings, Tenant},
         table::Table,
     },
 };
@@ -38,13 +38,13 @@ pub(crate) fn tables(storage: &AzureStorage) -> anyhow::Result<Arc<dyn Table>> {
 
 /// A store as one process has it.
 pub(crate) fn store(table: Arc<dyn Table>) -> Arc<Store> {
-    Arc::new(Store::new(table, Arc::new(SystemClock), Box::new(|_| Arc::new(NoFeed))))
+    Arc::new(Store::new(table, Box::new(NoSilos), Arc::new(SystemClock), Box::new(|_| Arc::new(NoFeed))))
 }
 
 /// The benchmark's tenant, with one partition: the hardest case.
 pub(crate) async fn tenant(store: &Store) -> anyhow::Result<Arc<Tenant>> {
-    let settings = Settings { display_name: None, partitions: 1, change_feed: Default::default() };
-    Ok(store.registry().put(&TenantId::parse(TENANT)?, settings).await?.0)
+    let administration = store.administration(Author::annals());
+    Ok(administration.put(&TenantId::parse(TENANT)?, &Settings::default()).await?.0)
 }
 
 /// Appends all events through `stores` by turns, `in_flight` at a time. Gives the time it took.

@@ -30,6 +30,9 @@ impl Process {
             .env_clear()
             .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())
             .env("ANNALS_PUBLIC_URL", "https://annals.example")
+            // As `annals dev` starts it.
+            .env("ANNALS_AUTH", "off")
+            .env("ANNALS_DEV", "1")
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null());

@@ -1,7 +1,12 @@
 //! The command line.
 
+mod checkpoint;
+mod client;
+mod export;
 mod send;
 mod store;
+mod tail;
+mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -24,6 +29,17 @@ enum Command {
     Dev(dev::Options),
     /// Put messages on a queue of `annals dev`.
     Send(SendArgs),
+    /// Show the events of a tenant, the newest last.
+    Tail(tail::TailArgs),
+    /// Verify that nothing of a tenant's log is missing or altered.
+    Verify(verify::VerifyArgs),
+    /// Keys that sign checkpoints.
+    Checkpoint {
+        #[command(subcommand)]
+        command: checkpoint::CheckpointCommand,
+    },
+    /// Export the events of a tenant.
+    Export(export::ExportArgs),
     /// Add, show, change and close tenants, on storage itself.
     Tenant {
         #[command(flatten)]
@@ -67,6 +83,19 @@ impl Cli {
             None => serve().await,
             Some(Command::Dev(options)) => dev::run(options).await,
             Some(Command::Send(args)) => send::send(&args.url, &args.queue, &args.files).await,
+            Some(Command::Tail(args)) => {
+                quiet();
+                tail::tail(args).await
+            }
+            Some(Command::Verify(args)) => {
+                quiet();
+                verify::verify(args).await
+            }
+            Some(Command::Checkpoint { command }) => checkpoint::checkpoint(command),
+            Some(Command::Export(args)) => {
+                quiet();
+                export::export(args).await
+            }
             Some(Command::Tenant { place, command }) => {
                 quiet();
                 store::tenant(&place, command).await

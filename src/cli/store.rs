@@ -15,6 +15,7 @@ use crate::{
     host::{self, App},
     http::{TenantView, api_key_view, check_label, check_principal, sorted_roles},
     onboarding::{self, Wanted},
+    store::embedded::Embedded,
     store::registry::{Author, Grant, KeyId, Place, ReadAudit, Tenant},
 };
 
@@ -27,13 +28,25 @@ pub(super) struct Where {
 }
 
 impl Where {
-    fn app(&self) -> anyhow::Result<Arc<App>> {
+    /// Refuses a folder that holds no store: reading must not make one.
+    pub(super) fn must_exist(&self) -> anyhow::Result<()> {
+        let named = self.data.clone().or_else(|| match std::env::var_os("AnnalsStorage") {
+            None => std::env::var_os("ANNALS_DATA_DIR").map(PathBuf::from),
+            Some(_) => None,
+        });
+        match named {
+            Some(folder) if !Embedded::is_in(&folder) => bail!("there is no store in {}", folder.display()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn app(&self) -> anyhow::Result<Arc<App>> {
         let lookup = |name: &str| match (&self.data, name) {
             (Some(folder), "ANNALS_DATA_DIR") => Some(folder.display().to_string()),
             (Some(_), "AnnalsStorage" | "AnnalsStorage__tableServiceUri") => None,
             _ => std::env::var(name).ok(),
         };
-        Ok(Arc::new(host::app(&Settings::for_tools(&lookup)?)?))
+        Ok(Arc::new(host::tool(&Settings::for_tools(&lookup)?)?))
     }
 }
 

@@ -2,6 +2,7 @@
 //! what is expected; secrets never appear in a message or in `Debug`.
 
 mod auth;
+mod checkpoint;
 mod limits;
 mod silos;
 mod storage;
@@ -12,6 +13,7 @@ use url::Url;
 
 pub use self::{
     auth::{AuthSettings, DEV, TokenSettings},
+    checkpoint::CheckpointSettings,
     limits::Limits,
     silos::{SiloRules, check_connection, silo},
     storage::{AzureStorage, Credential, Secret},
@@ -68,6 +70,11 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("WEBSITE_SITE_NAME", "set by the platform; refuses ANNALS_AUTH=off"),
     ("WEBSITE_HOSTNAME", "set by the platform; refuses ANNALS_AUTH=off"),
     ("WEBSITE_OWNER_NAME", "set by the platform; refuses ANNALS_AUTH=off"),
+    (
+        "ANNALS_CHECKPOINT_KEY",
+        "Ed25519 key that signs checkpoints, as a reference to a vault; none without it",
+    ),
+    ("ANNALS_CHECKPOINT_CONTAINER", "URL of a blob container that keeps checkpoints too"),
     ("ANNALS_DEV", "set by `annals dev` for its handler; allows ANNALS_AUTH=off"),
     ("ANNALS_DEV_QUEUES", "base of the queues of `annals dev`, which sets it"),
 ];
@@ -123,6 +130,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Tenants that the queue may write to; all, if `None`.
     pub queue_tenants: Option<BTreeSet<TenantId>>,
+    /// What checkpoints are signed with, and where else they are kept.
+    pub checkpoint: CheckpointSettings,
 }
 
 impl Settings {
@@ -171,6 +180,7 @@ impl Settings {
             silos: SiloRules::read(lookup)?,
             limits: Limits::read(lookup)?,
             queue_tenants: queue_tenants(lookup)?,
+            checkpoint: CheckpointSettings::read(lookup)?,
         })
     }
 }

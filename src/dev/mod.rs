@@ -154,7 +154,9 @@ fn program(root: &Path, named: &Path) -> anyhow::Result<PathBuf> {
 /// The app settings of the handler: what Bicep sets in production.
 fn app_settings(options: &Options, port: u16) -> anyhow::Result<BTreeMap<String, String>> {
     let data = std::path::absolute(&options.data).context("the data folder has no name")?;
+    let key = checkpoint_key(&data)?;
     let pairs = [
+        ("ANNALS_CHECKPOINT_KEY", setting("ANNALS_CHECKPOINT_KEY", &key)),
         ("ANNALS_DATA_DIR", data.display().to_string()),
         ("ANNALS_PUBLIC_URL", format!("http://localhost:{port}")),
         ("ANNALS_INGEST_QUEUE", setting("ANNALS_INGEST_QUEUE", "annals-ingest")),
@@ -165,6 +167,20 @@ fn app_settings(options: &Options, port: u16) -> anyhow::Result<BTreeMap<String,
         ("ANNALS_AUTH", "off".to_owned()),
     ];
     Ok(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// The key that signs checkpoints here. Only `annals dev` makes its own: in production, whoever can
+/// rewrite history must not hold it.
+fn checkpoint_key(data: &std::path::Path) -> anyhow::Result<String> {
+    let file = data.join("checkpoint.key");
+    if let Ok(text) = std::fs::read_to_string(&file) {
+        return Ok(text.trim().to_owned());
+    }
+    let key = crate::checkpoint::SigningKey::generate("annals-dev")?;
+    std::fs::create_dir_all(data).with_context(|| format!("{} cannot be made", data.display()))?;
+    std::fs::write(&file, key.secret()).with_context(|| format!("{} cannot be written", file.display()))?;
+    std::fs::write(data.join("checkpoint.pub"), key.verifier().to_string())?;
+    Ok(key.secret())
 }
 
 fn setting(name: &str, default: &str) -> String {

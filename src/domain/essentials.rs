@@ -61,6 +61,11 @@ pub struct Essentials {
     pub ingest: bool,
     /// Salted digest of the event's row, in hexadecimal.
     pub digest: String,
+    /// Keyed hash of the data subject, where the sender named one: under it erasure finds the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Digest of the stream's row as this event left it, in hexadecimal.
+    pub stream_row: String,
 }
 
 impl Essentials {

@@ -4,7 +4,9 @@
 //! tenant's table. Publishing is the queue's job: only queue functions answer with events, because
 //! there the Functions host tries again when Event Grid does not take them.
 
+pub mod all_stream;
 pub mod handover;
+pub mod replay;
 
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -15,7 +15,7 @@ mod wire;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-pub use self::serve::{ServeError, app, end_with_parent, serve};
+pub use self::serve::{ServeError, app, end_with_parent, serve, tool};
 use axum::{
     Router,
     extract::{Request, State},
@@ -26,9 +26,10 @@ use axum::{
 };
 
 use crate::{
+    checkpoint::Checkpoints,
     config::SiloRules,
     domain::ids::TenantId,
-    feed::handover::Handover,
+    feed::{all_stream::Waiters, handover::Handover},
     http::Gatekeeper,
     journal::Journal,
     links::PublicUrl,
@@ -53,6 +54,10 @@ pub struct App {
     pub publish_queue: QueueName,
     /// The base of links, if it is known.
     pub public_url: Option<PublicUrl>,
+    /// Signs where each log ends.
+    pub checkpoints: Checkpoints,
+    /// Requests that wait for news of a log.
+    pub waiters: Waiters,
     /// Tenants that the queue may write to; all, if `None`.
     pub queue_tenants: Option<BTreeSet<TenantId>>,
     /// Knows who is calling.
@@ -71,6 +76,7 @@ pub fn router(app: Arc<App>, port: u16) -> Router {
         .route("/sweep", post(functions::sweep))
         .route("/gauge", post(functions::gauge))
         .route("/http", post(functions::http))
+        .route("/checkpoint", post(functions::checkpoint))
         .route_layer(middleware::from_fn_with_state(port, only_the_host));
     Router::new()
         .route("/", get(ping))

@@ -11,9 +11,10 @@ use tokio::net::TcpListener;
 
 use super::{App, router};
 use crate::{
-    config::{Settings, SiloRules, Storage, silo},
+    checkpoint::{Checkpoints, Container, Tokens},
+    config::{CheckpointSettings, Settings, SiloRules, Storage, silo},
     domain::timestamp::SystemClock,
-    feed::handover::Handover,
+    feed::{all_stream::Waiters, handover::Handover},
     http::Gatekeeper,
     journal::Journal,
     queue::{
@@ -22,7 +23,7 @@ use crate::{
     },
     store::{
         Store,
-        embedded::LazyEmbedded,
+        embedded::{Embedded, LazyEmbedded, OpenError},
         registry::{Place, Silos},
         table::Table,
     },
@@ -40,6 +41,9 @@ pub enum ServeError {
     /// Serving ended.
     #[error("serving ended")]
     Ended(#[source] std::io::Error),
+    /// The data folder cannot be used.
+    #[error("the data folder cannot be used")]
+    Folder(#[from] OpenError),
     /// No HTTP client could be made.
     #[error("no HTTP client can be made")]
     Client(#[from] reqwest::Error),
@@ -109,7 +113,43 @@ impl Silos for Accounts {
 /// # Errors
 /// [`ServeError`] when a driver cannot be made. Storage itself is not touched.
 pub fn app(settings: &Settings) -> Result<App, ServeError> {
+    over(drivers(settings)?, settings)
+}
+
+/// As [`app`], for a command that works on storage itself: it opens a data folder at once, and says
+/// at once when another process holds it.
+///
+/// # Errors
+/// [`ServeError`].
+pub fn tool(settings: &Settings) -> Result<App, ServeError> {
     let (table, queues) = drivers(settings)?;
+    match &settings.storage {
+        Storage::Embedded(folder) => over((Arc::new(Embedded::open(folder)?), queues), settings),
+        Storage::Azure(_) => over((table, queues), settings),
+    }
+}
+
+fn checkpoints(settings: &Settings) -> Result<Checkpoints, ServeError> {
+    let CheckpointSettings { key, container } = settings.checkpoint.clone();
+    let container = match container {
+        None => None,
+        // Its address carries a signature.
+        Some(url) if url.query().is_some() => Some(Container::new(url, None)?),
+        Some(url) => Some(Container::new(url, storage_tokens(&settings.storage)?)?),
+    };
+    Ok(Checkpoints::new(key, container))
+}
+
+/// The app's own identity, where it has one.
+fn storage_tokens(storage: &Storage) -> Result<Option<Arc<dyn Tokens>>, ServeError> {
+    match storage {
+        #[cfg(feature = "azure")]
+        Storage::Azure(account) => Ok(crate::store::azure::storage_tokens(&account.credential)?),
+        _ => Ok(None),
+    }
+}
+
+fn over((table, queues): Drivers, settings: &Settings) -> Result<App, ServeError> {
     let handover = Handover::new(Arc::clone(&queues), settings.publish_queue.clone());
     let store = Arc::new_cyclic(|store| {
         let (handover, store) = (handover.clone(), std::sync::Weak::clone(store));
@@ -129,6 +169,8 @@ pub fn app(settings: &Settings) -> Result<App, ServeError> {
         ingest_queue: settings.ingest_queue.clone(),
         publish_queue: settings.publish_queue.clone(),
         public_url: settings.public_url.clone(),
+        checkpoints: checkpoints(settings)?,
+        waiters: Waiters::default(),
         queue_tenants: settings.queue_tenants.clone(),
         gatekeeper: Gatekeeper::new(settings)?,
         silos: settings.silos.clone(),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::ids::Invalid,
+    feed::all_stream::{Direction, Places},
     store::{
         digest,
         history::{ListFrom, Order},
@@ -30,6 +31,16 @@ pub(super) enum Cursor {
     Commands { asked: Vec<Option<String>>, from: ListFrom },
     /// A list of dead letters.
     Dead { from: String },
+    /// The all-stream.
+    All { at: Places, order: Direction },
+    /// A verification that goes on.
+    Verify { state: String, data: bool, from: Option<Places> },
+    /// A count for completeness that goes on.
+    Complete { state: String },
+    /// The dead letters that an erasure has not searched yet.
+    Erase { from: String },
+    /// What shares a correlation id.
+    Linked { correlation: String, at: Places },
 }
 
 impl Cursor {

@@ -11,6 +11,7 @@ use crate::{
     domain::{
         event::Expected,
         ids::{Category, Invalid, StreamId, StreamName, TenantId},
+        timestamp::Timestamp,
     },
     host::App,
     links,
@@ -55,6 +56,20 @@ pub(super) fn version(field: &str, given: Option<&str>) -> Result<Option<u64>, P
         number.ok_or_else(|| Invalid::new(field, "must be a version: a number from 1 on").into())
     };
     given.map(parse).transpose()
+}
+
+/// A point in time in a query.
+pub(super) fn time(field: &str, given: Option<&str>) -> Result<Option<Timestamp>, Invalid> {
+    given.map(|text| Timestamp::parse(field, text)).transpose()
+}
+
+/// Event types in a query, joined by commas, each exact or a prefix ending in `*`.
+pub(super) fn types(text: &str) -> Result<Vec<String>, Invalid> {
+    let types: Vec<String> = text.split(',').map(str::to_owned).collect();
+    if types.len() > 32 || types.iter().any(|name| name.is_empty() || name.len() > 512) {
+        return Err(Invalid::new("type", "must be at most 32 event types joined by commas"));
+    }
+    Ok(types)
 }
 
 /// What `If-Match` and `If-None-Match` say about the stream: the ETag of a stream is its version.

@@ -1,20 +1,27 @@
 //! The HTTP API: the one route table, and the one stack of layers in front of it.
 
+mod all_stream;
 mod buckets;
+mod checkpoints;
 mod commands;
+mod consumers;
 mod cursor;
 mod dead_letters;
+mod erasures;
 mod events;
+mod export;
 mod extract;
 mod gate;
 mod identify;
 mod keys;
 mod ledger;
 mod problem;
+mod replays;
 mod roles;
 mod routes;
 mod streams;
 mod tenants;
+mod verification;
 mod views;
 
 use std::{any::Any, sync::Arc};
@@ -37,7 +44,7 @@ pub(crate) use self::{
     roles::{check_principal, sorted as sorted_roles},
     views::TenantView,
 };
-use crate::{host::App, telemetry::trace::Trace};
+use crate::{access::Caller, host::App, telemetry::trace::Trace};
 
 /// Largest body taken. An event has at most 512 KiB of data; a batch must fit into one commit
 /// of 4 MiB, and base64 adds a third.
@@ -58,6 +65,19 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(logged))
+}
+
+/// The same routes for somebody who holds storage itself, and needs no gate: the command line.
+pub(crate) fn local_router(app: &Arc<App>) -> Router {
+    let caller = Caller::local();
+    routes::table()
+        .into_iter()
+        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
+        .layer(middleware::from_fn(move |mut request: Request, next: Next| {
+            request.extensions_mut().insert(caller.clone());
+            next.run(request)
+        }))
+        .with_state(Arc::clone(app))
 }
 
 /// A panic is a bug of ours: the caller may try again, and the log says where it was.

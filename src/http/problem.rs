@@ -15,6 +15,7 @@ use super::gate::NotADelegate;
 use crate::{
     access::Refused,
     domain::{cloud_event::DecodeError, ids::Invalid},
+    feed::all_stream::ReadFailure,
     store::{
         StoreError, append::Refusal, dead_letters::DeadLetterError, history::HistoryError,
         registry::RegistryError,
@@ -200,6 +201,7 @@ impl From<Refusal> for Problem {
                 .with("position", json!(first.position())),
             Refusal::IdentityRepeated { index } => problem(StatusCode::CONFLICT, code).with("index", index),
             Refusal::BatchTooLarge => problem(StatusCode::PAYLOAD_TOO_LARGE, code),
+            Refusal::AmendmentStale => problem(StatusCode::CONFLICT, code),
             Refusal::NotStorable { .. } => problem(StatusCode::UNPROCESSABLE_ENTITY, code),
         }
     }
@@ -210,6 +212,19 @@ impl From<HistoryError> for Problem {
         match error {
             HistoryError::Read(_) => Self::unavailable(&error),
             HistoryError::Bad(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<ReadFailure> for Problem {
+    fn from(error: ReadFailure) -> Self {
+        match error {
+            ReadFailure::Changed => {
+                let detail = "the log is not the one in which this cursor was given: it was rewound, by a restore \
+                              or a failover; read again from a place that you trust";
+                Self::new(StatusCode::GONE, "history-changed", detail)
+            }
+            ReadFailure::History(error) => error.into(),
         }
     }
 }

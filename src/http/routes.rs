@@ -11,7 +11,10 @@ use axum::{
     routing::{MethodFilter, MethodRouter, on},
 };
 
-use super::{commands, dead_letters, events, keys, roles, streams, tenants};
+use super::{
+    all_stream, checkpoints, commands, consumers, dead_letters, erasures, events, export, keys, replays,
+    roles, streams, tenants, verification,
+};
 use crate::{access::Role, host::App};
 
 /// What a caller needs for a route.
@@ -59,10 +62,24 @@ pub(crate) fn table() -> Vec<Route> {
         route(GET, "/tenants/{tenant}/roles", Tenant(Admin), roles::list),
         route(PUT, "/tenants/{tenant}/roles/{principal}", Tenant(Admin), roles::assign),
         route(POST, "/tenants/{tenant}/events", Tenant(Writer), events::append),
+        route(GET, "/tenants/{tenant}/events", Tenant(Reader), all_stream::list),
+        route(GET, "/tenants/{tenant}/correlations/{id}/events", Tenant(Reader), all_stream::correlated),
         route(GET, "/tenants/{tenant}/events/{id}", Tenant(Reader), events::one),
         route(GET, "/tenants/{tenant}/streams", Tenant(Reader), streams::list),
         route(GET, "/tenants/{tenant}/streams/{category}/{id}", Tenant(Reader), streams::one),
         route(GET, "/tenants/{tenant}/streams/{category}/{id}/events", Tenant(Reader), streams::history),
+        route(GET, "/tenants/{tenant}/consumers", Tenant(Reader), consumers::list),
+        route(GET, "/tenants/{tenant}/consumers/{name}", Tenant(Reader), consumers::get),
+        route(PUT, "/tenants/{tenant}/consumers/{name}", Tenant(Reader), consumers::put),
+        route(POST, "/tenants/{tenant}/change-feed/replay", Tenant(Auditor), replays::start),
+        route(GET, "/tenants/{tenant}/change-feed/replay/{id}", Tenant(Auditor), replays::get),
+        route(POST, "/tenants/{tenant}/change-feed/replay/{id}/stop", Tenant(Auditor), replays::stop),
+        route(POST, "/tenants/{tenant}/change-feed/replay/{id}/resume", Tenant(Auditor), replays::resume),
+        route(GET, "/tenants/{tenant}/verification", Tenant(Auditor), verification::verification),
+        route(GET, "/tenants/{tenant}/completeness", Tenant(Auditor), verification::complete),
+        route(POST, "/tenants/{tenant}/erasures", Tenant(Auditor), erasures::erase),
+        route(GET, "/tenants/{tenant}/checkpoints", Tenant(Auditor), checkpoints::list),
+        route(GET, "/tenants/{tenant}/export", Tenant(Auditor), export::page),
         route(GET, "/tenants/{tenant}/dead-letters", Tenant(Auditor), dead_letters::list),
         route(GET, "/tenants/{tenant}/dead-letters/{id}", Tenant(Auditor), dead_letters::one),
         route(POST, "/tenants/{tenant}/dead-letters/{id}/replay", Tenant(Auditor), dead_letters::replay),

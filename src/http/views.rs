@@ -13,11 +13,12 @@ use crate::{
         position::Position,
         timestamp::Timestamp,
     },
+    feed::all_stream::Item,
     store::{
         append::Answer,
         history::ListedStream,
         registry::{Settings, Tenant},
-        rows::{RecordedEvent, Stream},
+        rows::{ErasedMark, RecordedEvent, Stream},
     },
 };
 
@@ -88,13 +89,16 @@ pub(super) struct EventView<'a> {
     data: Option<Box<RawValue>>,
     #[serde(rename = "data_base64", skip_serializing_if = "Option::is_none")]
     data_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    erased: Option<&'a ErasedMark>,
 }
 
 impl<'a> EventView<'a> {
     pub(super) fn of(event: &'a RecordedEvent) -> Self {
         let envelope = &event.envelope;
         let (data, data_base64) = match &event.data {
-            Data::None => (None, None),
+            // What was erased whole says so: there was data.
+            Data::None => (event.erased.is_some().then(|| RawValue::NULL.to_owned()), None),
             // It was JSON when it was stored; what is no longer is served as bytes.
             Data::Json(text) => match RawValue::from_string(text.to_string()) {
                 Ok(json) => (Some(json), None),
@@ -123,6 +127,77 @@ impl<'a> EventView<'a> {
             data_schema: envelope.data_schema.as_deref(),
             data,
             data_base64,
+            erased: event.erased.as_ref(),
+        }
+    }
+}
+
+/// An event of the all-stream: its essentials, or all of it.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum ItemView<'a> {
+    Whole(Box<EventView<'a>>),
+    Essentials(Box<EssentialsView<'a>>),
+}
+
+impl<'a> ItemView<'a> {
+    pub(super) fn of(item: &'a Item) -> Self {
+        match &item.event {
+            Some(event) => Self::Whole(Box::new(EventView::of(event))),
+            None => Self::Essentials(Box::new(EssentialsView::of(item))),
+        }
+    }
+}
+
+/// What the log says of an event without its data.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EssentialsView<'a> {
+    id: &'a str,
+    source: &'a str,
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    stream: String,
+    version: u64,
+    position: Position,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<Timestamp>,
+    recorded_time: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a str>,
+    /// Keyed hash: the same for the same actor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor_hash: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causation_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    essentials: &'a BTreeMap<String, String>,
+    digest: &'a str,
+}
+
+impl<'a> EssentialsView<'a> {
+    fn of(item: &'a Item) -> Self {
+        let essentials = &item.essentials;
+        Self {
+            id: essentials.id.as_str(),
+            source: essentials.source.as_str(),
+            event_type: essentials.event_type.as_str(),
+            stream: essentials.stream_name().to_string(),
+            version: essentials.version,
+            position: item.position,
+            time: essentials.time,
+            recorded_time: item.recorded,
+            status: essentials.status.as_ref().map(|status| status.as_str()),
+            actor_hash: essentials.actor.as_deref(),
+            correlation_id: essentials.correlation.as_ref().map(|id| id.as_str()),
+            causation_id: essentials.causation.as_ref().map(|id| id.as_str()),
+            traceparent: essentials.traceparent.as_deref(),
+            essentials: &essentials.data,
+            digest: &essentials.digest,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What makes tampering show: the salted digest of an event's row, and the chain of commits.
 //!
 //! Both are taken over the **exact stored bytes**. Nothing is re-serialised to check them, so
-//! any language can, with SHA-256, HMAC and this page (`docs/INTEGRITY.md` will say it in full):
+//! any language can, with SHA-256, HMAC and `docs/INTEGRITY.md`, which says this in full:
 //!
 //! - `field(x)` = length of `x` in bytes as 8 bytes big-endian, then `x`.
 //! - Event digest = HMAC-SHA-256 under the row's `Salt` of `field("annals-event-1")`,
@@ -10,7 +10,11 @@
 //!   `t` truth value), `field(value)`; numbers in decimal, truth values as `true` or `false`.
 //! - Commit digest = SHA-256 of `field("annals-commit-1")`, `field(previous digest)`,
 //!   `field(partition)`, `field(first sequence)`, `field(last sequence)` (decimal),
-//!   `field(recorded time)` (as stored) and `field(essentials)` (the joined stored bytes).
+//!   `field(recorded time)` (as stored), `field(attempt)` and `field(essentials)` (the joined
+//!   stored bytes).
+//! - Row digest (of a stream's row, in the essentials of each event that changed it) = the first 16
+//!   bytes of SHA-256 of `field("annals-row-1")`, `field(partition)`, `field(row key)` and all
+//!   properties, written as in an event digest.
 //! - The digest before the first commit = SHA-256 of `field("annals-genesis-1")`,
 //!   `field(table name)`, `field(partition)`: a log moved to another tenant does not verify.
 
@@ -87,11 +91,24 @@ pub fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
 
 /// The salted digest of an event's row, as it is stored (see the module's text).
 pub fn event(partition: PartitionId, row: &Row, salt: &Salt) -> Digest {
-    let mut properties: Vec<_> =
-        row.properties.iter().filter(|(n, _)| n != "Salt" && n != "Digest").collect();
-    properties.sort_by(|a, b| a.0.cmp(&b.0));
+    let properties = row.properties.iter().filter(|(n, _)| n != "Salt" && n != "Digest");
     let mut mac = keyed(&salt.0);
     mac.field(b"annals-event-1").field(partition.to_string().as_bytes()).field(row.key.as_bytes());
+    add_properties(&mut mac, properties.collect());
+    Digest(mac.finalize().into_bytes().into())
+}
+
+/// The digest of any row with all its properties, as 32 hexadecimal digits: what an event's
+/// essentials say of its stream's row, which holds no personal data and so needs no salt.
+pub fn row(partition: PartitionId, row: &Row) -> String {
+    let mut hash = Sha256::new();
+    hash.field(b"annals-row-1").field(partition.to_string().as_bytes()).field(row.key.as_bytes());
+    add_properties(&mut hash, row.properties.iter().collect());
+    hex::encode(&hash.finalize()[..16])
+}
+
+fn add_properties(mac: &mut impl Fields, mut properties: Vec<&(Cow<'static, str>, Value)>) {
+    properties.sort_by(|a, b| a.0.cmp(&b.0));
     for (name, value) in properties {
         mac.field(name.as_bytes());
         let (kind, bytes) = match value {
@@ -103,7 +120,6 @@ pub fn event(partition: PartitionId, row: &Row, salt: &Salt) -> Digest {
         mac.bytes(kind);
         mac.field(&bytes);
     }
-    Digest(mac.finalize().into_bytes().into())
 }
 
 /// What the digest of a commit covers.
@@ -119,6 +135,8 @@ pub struct CommitFields<'a> {
     pub last: u64,
     /// Recorded time, as stored.
     pub recorded: &'a str,
+    /// Which attempt of which process wrote it.
+    pub attempt: &'a str,
     /// The essentials of its events, as stored.
     pub essentials: &'a [u8],
 }
@@ -132,6 +150,7 @@ pub fn commit(fields: CommitFields<'_>) -> Digest {
         .field(fields.first.to_string().as_bytes())
         .field(fields.last.to_string().as_bytes())
         .field(fields.recorded.as_bytes())
+        .field(fields.attempt.as_bytes())
         .field(fields.essentials);
     Digest(hash.finalize().into())
 }

@@ -235,6 +235,22 @@ impl History {
         self.at(partition, &IdentityRow::read(&stored.row)?).await.map(Some)
     }
 
+    /// One version of a stream that is known to lie in this partition.
+    ///
+    /// # Errors
+    /// [`HistoryError`], also when the event is not where it should be.
+    pub async fn version(
+        &self,
+        partition: PartitionId,
+        stream: &StreamName,
+        version: u64,
+    ) -> Result<RecordedEvent, HistoryError> {
+        let (name, key) = (partition.to_string(), keys::event(stream, version));
+        let row = retry::read(|| self.table.get(&self.tenant.table, &name, &key)).await?;
+        let stored = row.ok_or(BadRow { key, property: "RowKey" })?;
+        Ok(RecordedEvent::read(partition, &stored.row)?)
+    }
+
     /// The event that an identity row leads to.
     ///
     /// # Errors
@@ -244,10 +260,7 @@ impl History {
         partition: PartitionId,
         index: &IdentityRow,
     ) -> Result<RecordedEvent, HistoryError> {
-        let (name, key) = (partition.to_string(), keys::event(&index.stream, index.version));
-        let row = retry::read(|| self.table.get(&self.tenant.table, &name, &key)).await?;
-        let stored = row.ok_or(BadRow { key, property: "RowKey" })?;
-        Ok(RecordedEvent::read(partition, &stored.row)?)
+        self.version(partition, &index.stream, index.version).await
     }
 
     /// Streams, by category and status, in the order of their keys within each partition.

@@ -29,6 +29,9 @@ pub const HEAD: &str = "c|head";
 /// Partition of the dead letters.
 pub const DEAD: &str = "dead";
 
+/// Partition of what readers leave with us: consumers' places, replays of the feed.
+pub const READERS: &str = "readers";
+
 /// The partition of a stream, among `partitions`: jump consistent hash of the stream's key.
 pub fn partition_of_stream(stream: &StreamName, partitions: u8) -> PartitionId {
     partition_of_key(stream_key(stream).as_bytes(), partitions)
@@ -98,6 +101,12 @@ pub fn commit(last: u64) -> String {
 /// All commits that end at `sequence` or later, and the head behind them.
 pub fn commits_from(sequence: u64) -> Range {
     Range { from: commit(sequence), to: format!("{HEAD}~") }
+}
+
+/// The commits that end from `from` up to and including `to`.
+pub fn commits_between(from: u64, to: u64) -> Range {
+    // `~` sorts behind the digits, and the head behind every commit.
+    Range { from: commit(from), to: format!("{}~", commit(to)) }
 }
 
 /// `e|{category}|{id}|{version}`: an event in full.
@@ -186,6 +195,37 @@ pub fn correlation(correlation: &CorrelationId, sequence: u64) -> String {
     format!("x|{}|{}", part(correlation.as_str()), sequence_part(sequence))
 }
 
+/// Every link from this correlation id, from `sequence` on.
+pub fn correlations_from(correlation: &CorrelationId, sequence: u64) -> Range {
+    let all = starting_with(format!("x|{}|", part(correlation.as_str())));
+    Range { from: self::correlation(correlation, sequence), to: all.to }
+}
+
+/// `u|{keyed hash of a data subject}|{sequence}`: a link to an event that is about that person.
+pub fn subject(subject: &str, sequence: u64) -> String {
+    format!("u|{}|{}", part(subject), sequence_part(sequence))
+}
+
+/// Every event that is about a data subject and not erased.
+pub fn subjects(subject: &str) -> Range {
+    starting_with(format!("u|{}|", part(subject)))
+}
+
+/// `n|{name}`: a consumer's place.
+pub fn consumer(name: &str) -> String {
+    format!("n|{}", part(name))
+}
+
+/// All consumers.
+pub fn consumers() -> Range {
+    starting_with("n|".to_owned())
+}
+
+/// `r|{id}`: a replay of the change feed.
+pub fn replay(id: &str) -> String {
+    format!("r|{}", part(id))
+}
+
 /// `f|{last sequence}`: a commit that still has to be handed to the publish queue.
 pub fn debt(last: u64) -> String {
     format!("f|{}", sequence_part(last))
@@ -229,6 +269,16 @@ pub fn grants(tenant: &TenantId) -> Range {
 /// `d|{hash}`: a dead letter.
 pub fn dead_letter(hash: &[u8; 32]) -> String {
     format!("d|{}", hex::encode(hash))
+}
+
+/// `b|{hash}|{part}`: more of the body of a dead letter that one row cannot hold.
+pub fn dead_letter_body(hash: &[u8; 32], part: usize) -> String {
+    format!("b|{}|{part:02}", hex::encode(hash))
+}
+
+/// Everything of one dead letter's body that lies outside of its own row.
+pub fn dead_letter_bodies(hash: &[u8; 32]) -> Range {
+    starting_with(format!("b|{}|", hex::encode(hash)))
 }
 
 /// All dead letters.
@@ -282,6 +332,9 @@ mod tests {
             partition_of_stream(&name("tenant", "audit"), 8).to_string(),
             partition_of_identity(&who("/s", "1"), 8).to_string(),
             due(&name("command", "a-1"), Timestamp::from_unix_nanos(1_700_000_000_000_001_000)),
+            subject("0011", 42),
+            consumer("billing"),
+            replay("7"),
         ];
         assert_eq!(lines.join("\n") + "\n", include_str!("../../tests/golden/keys.txt"));
     }

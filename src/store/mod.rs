@@ -20,8 +20,11 @@ pub mod debts;
 pub mod digest;
 pub mod due;
 pub mod embedded;
+pub mod erasure;
 pub mod history;
 pub mod keys;
+pub mod log;
+pub mod readers;
 pub mod registry;
 mod retry;
 pub mod rows;
@@ -39,22 +42,28 @@ use tracing::Instrument;
 
 pub use self::retry::WriteError;
 use self::{
-    append::{Answer, Append, AppendError, Candidate, Committer, CommitterContext, Debtor, Origin, Refusal},
+    append::{
+        Amendment, Answer, Append, AppendError, Candidate, Committer, CommitterContext, Debtor, Origin,
+        Refusal,
+    },
     correlated::Correlated,
     dead_letters::DeadLetters,
     debts::Debts,
     digest::Salt,
     due::Dues,
     history::History,
+    log::Log,
+    readers::Readers,
     registry::{ACCESS_SOURCE, Place, Places, REGISTRY_SOURCE, Registry, SYSTEM, Silos, Tenant},
     rows::Fingerprint,
     table::{Table, TableName},
 };
 use crate::{
     domain::{
-        FAULTED,
+        FAULTED, erasure as erasure_events,
         event::{Actor, NewEvent, RecordedBy, Target},
         ids::{Category, StreamId, StreamName},
+        own,
         position::PartitionId,
         timestamp::Clock,
     },
@@ -63,6 +72,10 @@ use crate::{
 
 /// Category of the tenant's own streams.
 const TENANT: &str = "tenant";
+/// Categories of which each partition has one stream, named after it.
+const PER_PARTITION: [&str; 2] = [erasure_events::CATEGORY, own::CHECKPOINT];
+/// The extension that names the person whom an event is about.
+pub(crate) const DATA_SUBJECT: &str = "datasubject";
 /// The tenant's audit stream.
 const AUDIT: &str = "audit";
 
@@ -206,6 +219,16 @@ impl Store {
         History::of(self.places.of(tenant), Arc::clone(tenant))
     }
 
+    /// Reads the log of a tenant.
+    pub fn log(&self, tenant: &Arc<Tenant>) -> Log {
+        Log::of(self.places.of(tenant), Arc::clone(tenant))
+    }
+
+    /// What readers of a tenant leave with us.
+    pub fn readers(&self, tenant: &Arc<Tenant>) -> Readers {
+        Readers::of(self.places.of(tenant), Arc::clone(tenant))
+    }
+
     /// The dead letters of a tenant, or those of none.
     pub fn dead_letters(&self, tenant: Option<&Tenant>) -> DeadLetters {
         match tenant {
@@ -281,7 +304,20 @@ impl Store {
     async fn place(
         &self,
         tenant: &Arc<Tenant>,
+        events: Vec<NewEvent>,
+        delivery: Delivery,
+        deadline: Instant,
+    ) -> Result<Vec<Answer>, StoreError> {
+        self.amend(tenant, events, Vec::new(), delivery, deadline).await
+    }
+
+    /// As [`Self::place`], with rows of earlier events in the same partition that change in the same
+    /// commit.
+    async fn amend(
+        &self,
+        tenant: &Arc<Tenant>,
         mut events: Vec<NewEvent>,
+        amendments: Vec<Amendment>,
         delivery: Delivery,
         deadline: Instant,
     ) -> Result<Vec<Answer>, StoreError> {
@@ -291,6 +327,10 @@ impl Store {
             // of the work which stores it. It is no part of what the sender sent.
             if event.traceparent.is_none() {
                 event.traceparent = trace.traceparent().map(str::to_owned);
+            }
+            // A signed checkpoint holds nothing of a sender's, and every character of it counts.
+            if event.event_type.as_str() == own::CHECKPOINT_SIGNED && event.source.as_str() == own::SOURCE {
+                continue;
             }
             let redacted = tenant.redactor.event(event);
             redacted.map_err(|secret| StoreError::HoldsSecret { index, field: secret.0 })?;
@@ -308,6 +348,7 @@ impl Store {
             events: placed.into_iter().map(|(_, candidate)| candidate).collect(),
             origin: delivery.origin,
             feed: tenant.settings.change_feed.enabled,
+            amendments,
             redelivered: delivery.redelivered || tenant.closed.is_some(),
         };
         let committer = self.committer(tenant, partition);
@@ -356,7 +397,13 @@ fn tell_of_fault(tenant: &Tenant, answer: &Answer) {
 
 /// The partition of a stream that the tenant has. An audit stream names its own.
 pub(crate) fn partition_of(tenant: &Tenant, stream: &StreamName) -> PartitionId {
-    let named = stream.id.as_str().strip_prefix("audit-").filter(|_| stream.category.as_str() == TENANT);
+    let id = stream.id.as_str();
+    let named = match stream.category.as_str() {
+        TENANT => id.strip_prefix("audit-"),
+        // Our own streams of proof stand in the partition that they are about.
+        own if PER_PARTITION.contains(&own) => Some(id),
+        _ => None,
+    };
     named
         .and_then(PartitionId::parse)
         .filter(|partition| partition.number() < tenant.settings.partitions)
@@ -381,14 +428,34 @@ fn candidate(tenant: &Tenant, mut event: NewEvent, delivery: &Delivery) -> (Part
     };
     let fingerprint = Fingerprint::of(Salt(rand::random()), &event.content);
     let actor = event.actor.as_ref().map(|actor| actor_hash(tenant, actor));
+    let subject = event.extensions.get(DATA_SUBJECT).map(|subject| subject_hash(tenant, &subject.to_text()));
     let attention =
         event.status.as_ref().is_some_and(|status| tenant.settings.wants_attention(status.as_str()));
-    (partition, Candidate { event: Arc::new(event), stream, fingerprint, actor, attention })
+    (partition, Candidate { event: Arc::new(event), stream, fingerprint, actor, subject, attention })
 }
 
 fn audit_stream(id: String) -> StreamName {
     let valid = "a constant that is a valid id";
     StreamName::new(Category::parse(TENANT).expect(valid), StreamId::parse(id).expect(valid))
+}
+
+/// The actor that a filter names: a keyed hash as essentials show it, or `type:id`.
+pub(crate) fn actor_filter(tenant: &Tenant, text: &str) -> String {
+    let is_hash = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    match text.split_once(':') {
+        Some((kind, id)) => actor_hash(
+            tenant,
+            &Actor { kind: kind.to_owned(), id: Some(id.to_owned()).filter(|id| !id.is_empty()) },
+        ),
+        None if is_hash => text.to_owned(),
+        None => actor_hash(tenant, &Actor { kind: "unknown".to_owned(), id: Some(text.to_owned()) }),
+    }
+}
+
+/// Under which a data subject's events are found: HMAC under the tenant's key.
+pub(crate) fn subject_hash(tenant: &Tenant, subject: &str) -> String {
+    let message = format!("subject\0{subject}");
+    hex::encode(&digest::hmac(&tenant.key.0, message.as_bytes())[..16])
 }
 
 /// Says "the same person" without saying who: HMAC of type and id under the tenant's key.

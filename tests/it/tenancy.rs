@@ -4,12 +4,12 @@ use std::process::Command;
 
 use annals::{
     store::table::{Range, Table, TableName},
-    testing::azurite,
+    testing::azurite::{self, Azurite},
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{azurite::Azurite, handler::Handler};
+use crate::support::handler::Handler;
 
 /// Runs `annals` with these settings; gives what it said.
 fn annals(settings: &[(&str, &str)], args: &[&str]) -> Result<Value, String> {
@@ -43,8 +43,9 @@ fn message(tenant: &str, id: &str) -> String {
 /// Azurite takes seconds to start on a small machine, and starts empty.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_a_message_and_its_history_with_a_key() {
-    let azurite = Azurite::start();
-    let storage = [("AnnalsStorage", azurite.connection_string.as_str())];
+    let azurite = Azurite::start().unwrap();
+    let connection = azurite.connection_string();
+    let storage = [("AnnalsStorage", connection.as_str())];
     let added = annals(&storage, &["tenant", "add", "acme", "--name", "Acme"]).unwrap();
     assert_eq!((&added["id"], &added["displayName"]), (&json!("acme"), &json!("Acme")));
     annals(&storage, &["tenant", "add", "acme"]).unwrap();
@@ -78,8 +79,9 @@ async fn a_tenant_a_message_and_its_history_with_a_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_with_its_own_account_never_touches_the_shared_one() {
-    let azurite = Azurite::start();
-    let (shared, own) = (azurite.connection_string.as_str(), azurite.second_account.as_str());
+    let azurite = Azurite::start().unwrap();
+    let (shared, own) = (azurite.connection_string(), azurite.second_connection_string());
+    let (shared, own) = (shared.as_str(), own.as_str());
     let settings = [("AnnalsStorage", shared), ("AnnalsSilos__vault", own)];
     annals(&settings, &["tenant", "add", "common"]).unwrap();
     let added = annals(&settings, &["tenant", "add", "apart", "--connection", "vault"]).unwrap();

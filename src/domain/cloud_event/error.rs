@@ -32,6 +32,8 @@ impl DecodeError {
     pub const ENVELOPE_TOO_LARGE: &'static str = "envelope-too-large";
     /// The event does not say which stream it belongs to.
     pub const NO_STREAM: &'static str = "no-stream";
+    /// A type, category or source that only Annals itself uses.
+    pub const RESERVED: &'static str = "reserved";
     /// An array with no events.
     pub const EMPTY_BATCH: &'static str = "empty-batch";
     /// An array with more events than one message may carry.

@@ -11,6 +11,7 @@ use super::{
     cloud_event::DecodeError,
     event::{Data, Target},
     ids::{Category, EventType, Source, Status, StreamId, StreamName},
+    own,
 };
 use members::Members;
 
@@ -111,6 +112,10 @@ pub(crate) fn effect(
     data: &Data,
 ) -> Result<Effect, DecodeError> {
     let name = event_type.as_str();
+    if own::is_reserved(event_type, category.as_ref().map(Category::as_str), source) {
+        let rule = "must not be one of those that only Annals writes";
+        return Err(DecodeError::new(DecodeError::RESERVED, "type", rule));
+    }
     if let Some(known) = TABLE.iter().find(|known| known.event_type == name) {
         return known.effect(subject, data);
     }

@@ -7,6 +7,7 @@
 //! The head's ETag stands in every batch: it proves that the beliefs were true when the batch was
 //! committed. It never proves a refusal, which therefore waits for a look at storage.
 
+mod amend;
 mod committer;
 mod plan;
 mod rule;
@@ -17,7 +18,10 @@ mod state;
 
 use std::sync::Arc;
 
-pub use self::committer::{Committer, CommitterContext, Debtor};
+pub use self::{
+    amend::Amendment,
+    committer::{Committer, CommitterContext, Debtor},
+};
 use super::rows::Fingerprint;
 use crate::domain::{
     essentials::Essentials,
@@ -47,6 +51,8 @@ pub struct Candidate {
     pub fingerprint: Fingerprint,
     /// Keyed hash of its actor.
     pub actor: Option<String>,
+    /// Keyed hash of its data subject.
+    pub subject: Option<String>,
     /// Whether streams of its status want attention in its tenant.
     pub attention: bool,
 }
@@ -70,6 +76,8 @@ pub struct Append {
     pub feed: bool,
     /// True when the queue delivered this before: its identities are looked up before planning.
     pub redelivered: bool,
+    /// Rows of earlier events that change with it.
+    pub amendments: Vec<Amendment>,
 }
 
 /// A stored event: where, when, and what the change feed says of it.
@@ -133,6 +141,9 @@ pub enum Refusal {
     /// The events do not fit into one commit.
     #[error("the events do not fit into one commit")]
     BatchTooLarge,
+    /// A row that it amends is not what it was when it was read: read it again.
+    #[error("the event has changed since it was read")]
+    AmendmentStale,
     /// Storage calls the append wrong even on its own.
     #[error("storage does not take this append ({code})")]
     NotStorable {
@@ -148,6 +159,7 @@ impl Refusal {
             Self::VersionConflict { .. } => "version-conflict",
             Self::IdentityReused { .. } | Self::IdentityRepeated { .. } => "identity-reused",
             Self::BatchTooLarge => "batch-too-large",
+            Self::AmendmentStale => "amendment-stale",
             Self::NotStorable { .. } => "not-storable",
         }
     }

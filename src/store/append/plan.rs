@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Answer, Append, Candidate, Origin, Refusal, Stored, rule::Rule, ruling};
+use super::{Answer, Append, Candidate, Origin, Refusal, Stored, amend, rule::Rule, ruling};
 use crate::{
     domain::{
         essentials::Essentials,
@@ -156,6 +156,9 @@ impl<'a> Draft<'a> {
                 answers.iter().any(|a| self.placed.stored.contains_key(&a.stored.essentials.identity()));
             return Placement::Done(if placed { Verdict::Placed(answers) } else { Verdict::Known(answers) });
         }
+        let amendments = amend::ops(append, self.view.gone);
+        trial.bytes += amendments.iter().map(Op::encoded_len).sum::<usize>();
+        trial.ops.extend(amendments);
         trial.debt = append.feed && append.origin == Origin::Direct;
         if !self.fits(&trial) {
             return Placement::Full;
@@ -270,7 +273,12 @@ impl<'a> Draft<'a> {
             let key = keys::correlation(correlation, position.sequence);
             ops.push(Op::Insert(rows::link(key, name, stream.version, position.sequence)));
         }
-        let essentials = essentials(candidate, append.origin, position.sequence, stream.version, digest);
+        if let Some(subject) = &candidate.subject {
+            let key = keys::subject(subject, position.sequence);
+            ops.push(Op::Insert(rows::link(key, name, stream.version, position.sequence)));
+        }
+        let digests = (digest, digest::row(position.partition, &stream.row(name)));
+        let essentials = essentials(candidate, append.origin, position.sequence, stream.version, digests);
         let json = rows::json(&essentials);
         trial.bytes += ops.iter().map(Op::encoded_len).sum::<usize>() + json.len() * 4 / 3 + 4;
         trial.bytes += stream_cost(name);
@@ -375,6 +383,7 @@ impl<'a> Draft<'a> {
             first,
             last,
             recorded: &recorded,
+            attempt: self.view.attempt,
             essentials: &essentials,
         });
         Commit {
@@ -446,6 +455,7 @@ fn recorded(candidate: &Candidate, position: Position, version: u64, recorded: T
         position,
         recorded,
         fingerprint: Some(candidate.fingerprint),
+        erased: None,
     }
 }
 
@@ -454,7 +464,7 @@ fn essentials(
     origin: Origin,
     sequence: u64,
     version: u64,
-    digest: digest::Digest,
+    (digest, stream_row): (digest::Digest, String),
 ) -> Essentials {
     let event = &candidate.event;
     Essentials {
@@ -474,5 +484,7 @@ fn essentials(
         data: event.essentials.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
         ingest: origin == Origin::Ingest,
         digest: hex::encode(digest.0),
+        subject: candidate.subject.clone(),
+        stream_row,
     }
 }

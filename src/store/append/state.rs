@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use lru::LruCache;
 use tokio::time::timeout;
 
 use super::{Stored, rule::Rule};
 use crate::{
     domain::{
+        erasure::Erased,
         essentials::Essentials,
         ids::{Identity, StreamName},
         position::PartitionId,
@@ -134,6 +135,11 @@ impl State {
         self.identities.put(identity, stored);
     }
 
+    /// Forgets what was known of a stored event: it was erased.
+    pub(super) fn forget_event(&mut self, identity: &Identity) {
+        self.identities.pop(identity);
+    }
+
     /// Takes over what a commit of ours made true.
     pub(super) fn committed(&mut self, tip: Tip, streams: HashMap<StreamName, Stream>) {
         self.tip = Some(tip);
@@ -189,6 +195,9 @@ impl State {
     /// told from its essentials alone.
     fn foreign(&mut self, essentials: &Essentials) {
         let name = essentials.stream_name();
+        if let Some(erased) = Erased::read(essentials) {
+            self.identities.pop(&erased.identity);
+        }
         if Rule::EvictForeign.holds() {
             self.evict(&name);
         } else if let Some(stream) = self.streams.get_mut(&name) {
@@ -220,13 +229,20 @@ impl State {
         let read = stream::iter(cold)
             .map(|name| self.read_stream(name))
             .buffer_unordered(PARALLEL_READS)
-            .try_collect::<Vec<_>>()
-            .await?;
-        for (name, stream) in read {
-            self.streams.put(name.clone(), stream.clone());
-            found.insert(name, stream);
+            .collect::<Vec<_>>()
+            .await;
+        // What was read stays, also when something else was not: the next try has less to read.
+        let mut failure = None;
+        for outcome in read {
+            match outcome {
+                Ok((name, stream)) => {
+                    self.streams.put(name.clone(), stream.clone());
+                    found.insert(name, stream);
+                }
+                Err(error) => failure = Some(error),
+            }
         }
-        Ok(found)
+        failure.map_or(Ok(found), Err)
     }
 
     async fn read_stream(&self, name: StreamName) -> Result<(StreamName, Stream), StateError> {
@@ -245,19 +261,20 @@ impl State {
         let read = stream::iter(identities)
             .map(|identity| self.read_identity(identity))
             .buffer_unordered(PARALLEL_READS)
-            .try_collect::<Vec<_>>()
-            .await?;
-        let mut found = Vec::new();
-        for (identity, stored) in read {
-            match stored {
-                None => drop(self.identities.pop(&identity)),
-                Some(stored) => {
+            .collect::<Vec<_>>()
+            .await;
+        let (mut found, mut failure) = (Vec::new(), None);
+        for outcome in read {
+            match outcome {
+                Ok((identity, None)) => drop(self.identities.pop(&identity)),
+                Ok((identity, Some(stored))) => {
                     self.identities.put(identity.clone(), stored.clone());
                     found.push((identity, stored));
                 }
+                Err(error) => failure = Some(error),
             }
         }
-        Ok(found)
+        failure.map_or(Ok(found), Err)
     }
 
     async fn read_identity(&self, identity: Identity) -> Result<(Identity, Option<Stored>), StateError> {

@@ -117,3 +117,27 @@ fn credentials(storage: &AzureStorage) -> Result<StorageCredentials, AzureError>
         }
     }
 }
+
+/// The account's managed identity as a source of tokens for Azure Storage; `None` where it is reached
+/// by key or signature.
+///
+/// # Errors
+/// When no HTTP client can be made.
+pub(crate) fn storage_tokens(
+    credential: &Credential,
+) -> reqwest::Result<Option<Arc<dyn crate::checkpoint::Tokens>>> {
+    let Credential::ManagedIdentity { client_id, endpoint, header } = credential else { return Ok(None) };
+    let source = Source { endpoint: endpoint.clone(), header: header.clone(), client_id: client_id.clone() };
+    Ok(Some(Arc::new(StorageTokens(ManagedIdentity::new(source)?))))
+}
+
+struct StorageTokens(ManagedIdentity);
+
+#[async_trait::async_trait]
+impl crate::checkpoint::Tokens for StorageTokens {
+    async fn token(&self) -> Result<String, String> {
+        let scope = ["https://storage.azure.com/.default"];
+        let token = azure_core::auth::TokenCredential::get_token(&self.0, &scope).await;
+        token.map(|token| token.token.secret().to_owned()).map_err(|error| Fault::of(&error).to_string())
+    }
+}

@@ -71,6 +71,11 @@ impl Embedded {
         Self::over(database).map_err(|error| OpenError::Folder(folder.to_owned(), error))
     }
 
+    /// Whether a folder holds a store.
+    pub fn is_in(folder: &Path) -> bool {
+        open::file(folder).is_file()
+    }
+
     fn over(database: Database) -> std::io::Result<Self> {
         let (database, health) = (Arc::new(database), Arc::new(Health::default()));
         let writer = Writer::start(Arc::clone(&database), Arc::clone(&health))?;

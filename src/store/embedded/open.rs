@@ -58,8 +58,13 @@ pub(super) fn prepare(database: &Database) -> Result<(), redb::Error> {
     Ok(transaction.commit()?)
 }
 
+/// The data file of a folder.
+pub(super) fn file(folder: &Path) -> PathBuf {
+    folder.join(FILE)
+}
+
 fn make(folder: &Path) -> io::Result<PathBuf> {
-    let path = folder.join(FILE);
+    let path = file(folder);
     if path.exists() {
         return Ok(path);
     }

@@ -70,6 +70,21 @@ pub struct RecordedEvent {
     /// Salt and keyed content digest, by which a later delivery of the same identity is compared;
     /// `None` once the event is erased.
     pub fingerprint: Option<Fingerprint>,
+    /// What was erased of it, if anything was.
+    pub erased: Option<ErasedMark>,
+}
+
+/// Says on an event's row that it was erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ErasedMark {
+    /// When.
+    pub time: Timestamp,
+    /// Id of the erasure event, of the source `annals`, that says who did it and why.
+    pub event: String,
+    /// What was blanked, as JSON pointers into the data; none: all of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pointers: Vec<String>,
 }
 
 /// How two deliveries of one identity are compared without keeping what was sent.
@@ -96,14 +111,29 @@ impl Fingerprint {
 impl RecordedEvent {
     /// Writes the row, digest included, and gives the digest as well.
     pub fn row(&self, fingerprint: &Fingerprint) -> (Row, Digest) {
+        self.write(fingerprint.salt, Some(fingerprint.content))
+    }
+
+    /// Writes the row of an event that was erased, under a salt of its own: of what it was,
+    /// nothing is left to test a guess with.
+    pub fn erased_row(&self, salt: Salt) -> (Row, Digest) {
+        self.write(salt, None)
+    }
+
+    fn write(&self, salt: Salt, content: Option<[u8; 32]>) -> (Row, Digest) {
         let envelope = json(&self.envelope);
         let mut row = on_stream(Row::new(keys::event(&self.stream, self.version)), &self.stream)
             .with("Schema", Value::Int(SCHEMA))
             .with("Version", number(self.version))
             .with("Sequence", number(self.position.sequence))
             .with("Recorded", text(self.recorded))
-            .with("Envelope", binary(envelope))
-            .with("Content", binary(fingerprint.content));
+            .with("Envelope", binary(envelope));
+        if let Some(content) = content {
+            row = row.with("Content", binary(content));
+        }
+        if let Some(erased) = &self.erased {
+            row = row.with("Erased", binary(json(erased)));
+        }
         if let Some(actor) = &self.actor {
             row = row.with("Actor", binary(json(actor)));
         }
@@ -113,8 +143,8 @@ impl RecordedEvent {
             Data::Binary(_) => "binary",
         };
         row = with_chunks(row.with("DataKind", text(kind)), "Data", self.data.as_bytes());
-        let digest = digest::event(self.position.partition, &row, &fingerprint.salt);
-        let row = row.with("Salt", binary(fingerprint.salt.0)).with("Digest", binary(digest.0));
+        let digest = digest::event(self.position.partition, &row, &salt);
+        let row = row.with("Salt", binary(salt.0)).with("Digest", binary(digest.0));
         (row, digest)
     }
 
@@ -144,6 +174,10 @@ impl RecordedEvent {
             position: Position { partition, sequence: r.number("Sequence")? },
             recorded: r.time("Recorded")?,
             fingerprint: Self::fingerprint(row),
+            erased: match row.bin("Erased") {
+                None => None,
+                Some(json) => Some(r.parsed("Erased", serde_json::from_slice(json))?),
+            },
         })
     }
 

@@ -59,6 +59,15 @@ pub fn linked_stream(row: &Row) -> Result<StreamName, BadRow> {
     Reader(row).stream()
 }
 
+/// Reads a link: the stream, the version there, and the sequence.
+///
+/// # Errors
+/// [`BadRow`] when a property is missing or malformed.
+pub fn read_link(row: &Row) -> Result<(StreamName, u64, u64), BadRow> {
+    let r = Reader(row);
+    Ok((r.stream()?, r.number("Version")?, r.number("Sequence")?))
+}
+
 /// A debt row: the commit that ends at `last` still has to be handed to the publish queue.
 pub fn debt(last: u64, recorded: Timestamp) -> Row {
     Row::new(keys::debt(last)).with("Last", number(last)).with("Recorded", text(recorded))

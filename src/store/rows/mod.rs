@@ -14,8 +14,8 @@ use bytes::Bytes;
 use serde::Serialize;
 
 pub use self::{
-    event::{Envelope, Fingerprint, RecordedEvent},
-    index::{IdentityRow, debt, link, linked_stream, read_debt},
+    event::{Envelope, ErasedMark, Fingerprint, RecordedEvent},
+    index::{IdentityRow, debt, link, linked_stream, read_debt, read_link},
     log::{Commit, Head},
     stream::{Stream, StreamStatus},
 };

@@ -69,7 +69,8 @@ impl Stream {
 
     /// Writes the row that lists the stream among those which want attention.
     pub fn attention_row(&self, key: String, name: &StreamName) -> Row {
-        on_stream(Row::new(key), name).with("Version", number(self.version))
+        // Nothing but the stream: so the row follows from the stream's own, whenever it was written.
+        on_stream(Row::new(key), name)
     }
 
     /// Reads the row.

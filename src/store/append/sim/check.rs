@@ -96,6 +96,7 @@ fn chain(storage: &Storage) -> Result<Vec<Commit>, Broken> {
             first: commit.first,
             last: commit.last,
             recorded: stored.row.str("Recorded").unwrap_or_default(),
+            attempt: &commit.attempt,
             essentials: &commit.essentials,
         });
         demand!(commit.first == at.last + 1, "a hole before {}", commit.first);

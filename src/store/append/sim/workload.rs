@@ -114,6 +114,13 @@ impl Drawer<'_> {
         jobs
     }
 
+    /// A job with one event.
+    pub(super) fn single(&mut self, number: usize) -> Job {
+        let mut job = self.job(number);
+        job.events.truncate(1);
+        job
+    }
+
     fn job(&mut self, number: usize) -> Job {
         let count = match self.random.random_range(0..100) {
             0..70 => 1,
@@ -259,11 +266,12 @@ impl Job {
                 stream: stream.clone(),
                 fingerprint,
                 actor: None,
+                subject: None,
                 attention,
             }
         };
         let events = events.iter().map(candidate).collect();
-        Append { events, origin: self.origin, feed: self.feed, redelivered }
+        Append { events, origin: self.origin, feed: self.feed, redelivered, amendments: Vec::new() }
     }
 }
 

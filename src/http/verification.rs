@@ -1,0 +1,168 @@
+//! The answers to "is anything altered?" and "is anything missing?".
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{cursor::Cursor, extract, problem::Problem};
+use crate::{
+    domain::{ids::Invalid, position::PartitionId},
+    feed::all_stream::Direction,
+    host::App,
+    store::{digest::Digest, registry::Tenant},
+    verify::{self, Anchor, CompletenessError, Options, Outcome, completeness},
+};
+
+/// How long one call works before it answers `next`.
+const WORK: Duration = Duration::from_secs(15);
+
+#[derive(Deserialize)]
+pub(super) struct VerifyQuery {
+    from: Option<String>,
+    include: Option<String>,
+    anchors: Option<String>,
+    cursor: Option<String>,
+}
+
+/// `GET tenants/{tenant}/verification`: recomputes the log. An answer with `next` is not the last:
+/// ask again with it as `cursor`.
+pub(super) async fn verification(
+    State(app): State<Arc<App>>,
+    Path(tenant): Path<String>,
+    Query(query): Query<VerifyQuery>,
+) -> Result<Response, Problem> {
+    let tenant = extract::tenant(&app, &tenant).await?;
+    let data = match query.include.as_deref() {
+        None => false,
+        Some("data") => true,
+        Some(_) => return Err(Invalid::new("include", "must be `data`").into()),
+    };
+    let from = match query.from.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
+        None => None,
+        Some(Cursor::All { at, order: Direction::Forward }) => Some(at),
+        Some(_) => return Err(Cursor::foreign().into()),
+    };
+    let anchors = query.anchors.as_deref().map(anchors).transpose()?.unwrap_or_default();
+    let (state, options) =
+        match query.cursor.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
+            None => (None, Options { data, from, anchors }),
+            Some(Cursor::Verify { state, data, from }) => {
+                let state = serde_json::from_str(&state).map_err(|_| Cursor::foreign())?;
+                (Some(state), Options { data, from, anchors })
+            }
+            Some(_) => return Err(Cursor::foreign().into()),
+        };
+    let log = app.store.log(&tenant);
+    let outcome = verify::verify(&log, &options, state, Some(Instant::now() + WORK), &|_| {}).await?;
+    let body = match outcome {
+        Outcome::Done(report) => json!({
+            "verified": report.is_clean(),
+            "partitions": report.partitions,
+            "differences": report.differences,
+            "next": null,
+        }),
+        Outcome::More(state) => {
+            let progress = state.progress();
+            let state = serde_json::to_string(&state).map_err(|error| Problem::internal(&error))?;
+            let next = Cursor::Verify { state, data, from: options.from }.seal(&tenant);
+            json!({ "verified": null, "progress": progress, "next": next })
+        }
+    };
+    Ok(Json(body).into_response())
+}
+
+/// Digests that the caller has kept: `p00-{sequence}-{64 hexadecimal digits}`, joined by commas.
+fn anchors(text: &str) -> Result<Vec<Anchor>, Invalid> {
+    let one = |text: &str| {
+        let mut parts = text.splitn(3, '-');
+        let partition = PartitionId::parse(parts.next()?)?;
+        let sequence = parts.next()?.parse().ok()?;
+        let digest = Digest::from_slice(&hex::decode(parts.next()?).ok()?)?;
+        Some(Anchor { partition, sequence, digest })
+    };
+    let all: Option<Vec<_>> = text.split(',').map(one).collect();
+    all.filter(|all| all.len() <= 64).ok_or_else(|| {
+        Invalid::new("anchors", "must be `partition-sequence-digest`, at most 64 of them joined by commas")
+    })
+}
+
+#[derive(Deserialize)]
+pub(super) struct CompleteQuery {
+    from: Option<String>,
+    to: Option<String>,
+    cursor: Option<String>,
+}
+
+/// `GET tenants/{tenant}/completeness`: the answer to "how do I know that nothing is missing?".
+pub(super) async fn complete(
+    State(app): State<Arc<App>>,
+    Path(tenant): Path<String>,
+    Query(query): Query<CompleteQuery>,
+) -> Result<Response, Problem> {
+    let tenant = extract::tenant(&app, &tenant).await?;
+    let from = extract::time("from", query.from.as_deref())?;
+    let to = extract::time("to", query.to.as_deref())?;
+    let state = match query.cursor.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
+        None => None,
+        Some(Cursor::Complete { state }) => {
+            Some(serde_json::from_str(&state).map_err(|_| Cursor::foreign())?)
+        }
+        Some(_) => return Err(Cursor::foreign().into()),
+    };
+    let log = app.store.log(&tenant);
+    let until = Instant::now() + WORK;
+    let state = completeness(&log, from, to, state, until).await?;
+    if !state.is_done() {
+        let text = serde_json::to_string(&state).map_err(|error| Problem::internal(&error))?;
+        let next = Cursor::Complete { state: text }.seal(&tenant);
+        return Ok(Json(json!({ "complete": null, "closed": null, "next": next })).into_response());
+    }
+    let waiting = waiting(&app, &tenant).await?;
+    Ok(Json(json!({
+        "complete": state.gaps().is_empty(),
+        "closed": state.is_closed(),
+        "from": from,
+        "to": to,
+        "events": state.events(),
+        "partitions": state.partitions(),
+        "gaps": state.gaps(),
+        "waiting": waiting,
+        "next": null,
+    }))
+    .into_response())
+}
+
+/// What has not come to its end: events not stored yet, commits not published yet, dead letters.
+async fn waiting(app: &App, tenant: &Arc<Tenant>) -> Result<serde_json::Value, Problem> {
+    let debts = app.store.debts(tenant);
+    let mut owed = 0;
+    for partition in tenant.partitions() {
+        owed += debts.oldest(partition).await.map_err(|error| Problem::unavailable(&error))?.len();
+    }
+    let depth = async |queue| app.queues.state(queue).await.ok().map(|state| state.depth);
+    let letters = app.store.dead_letters(Some(tenant)).list(None, extract::MAX_LIMIT).await?;
+    let open = letters.letters.iter().filter(|letter| letter.replayed.is_none()).count();
+    Ok(json!({
+        // Of all tenants: a queue does not know whose its messages are. Null: it does not say.
+        "ingestQueue": depth(&app.ingest_queue).await,
+        "publishQueue": depth(&app.publish_queue).await,
+        "commitsToPublish": owed,
+        "deadLetters": open,
+        "moreDeadLetters": letters.next.is_some(),
+    }))
+}
+
+impl From<CompletenessError> for Problem {
+    fn from(error: CompletenessError) -> Self {
+        match error {
+            CompletenessError::History(error) => error.into(),
+        }
+    }
+}
