@@ -16,7 +16,7 @@ use super::{command_id, views::ReceiptView};
 use crate::{
     access::Caller,
     domain::{
-        event::Actor,
+        event::{Actor, MAX_DATA},
         ids::{CausationId, CorrelationId, Invalid, StreamId},
         json,
         timestamp::Timestamp,
@@ -106,6 +106,10 @@ impl<'a> Asked<'a> {
         let named = command.map(command_id).transpose()?;
         let tenant = extract::tenant(app, tenant).await?;
         extract::check_length(headers)?;
+        if body.len() > MAX_DATA {
+            let detail = format!("what a command carries is at most {MAX_DATA} bytes");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "data-too-large", detail));
+        }
         let text = json::text(body)?;
         let text = if text.is_empty() { "{}" } else { text };
         json::check_depth("body", text)?;

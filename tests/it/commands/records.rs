@@ -103,6 +103,8 @@ async fn what_is_not_a_command_is_refused_with_the_place_and_never_repeated() {
         assert_eq!((status, &problem["code"]), (StatusCode::BAD_REQUEST, &json!(code)), "{body} {problem}");
         assert!(!problem.to_string().contains("canary"), "{problem}");
     }
+    let large = json!({ "type": "t", "data": "x".repeat(512 * 1024) });
+    assert_eq!(handler.dispatch(large).await.0, StatusCode::PAYLOAD_TOO_LARGE);
     let (status, _) = handler.ask("nobody", "outcome", json!({ "status": "failed" })).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     // What becomes of a command is decided, not said.
