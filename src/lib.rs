@@ -12,6 +12,7 @@ pub mod domain;
 pub mod feed;
 pub mod host;
 mod http;
+pub mod journal;
 pub mod links;
 pub mod onboarding;
 pub mod queue;

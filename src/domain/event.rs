@@ -154,6 +154,14 @@ pub enum Target {
     Stream(StreamName),
 }
 
+/// That a state machine decided the status of the event's stream: it holds whatever the times of
+/// its events say, and comes with the time at which the stream falls due by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ruling {
+    /// When the stream falls due next, if it does.
+    pub due: Option<Timestamp>,
+}
+
 /// An event that is not stored yet: every attribute parsed, its stream and effect known.
 ///
 /// What is a member here stands nowhere else: `extensions` holds only the attributes that Annals
@@ -199,6 +207,8 @@ pub struct NewEvent {
     pub extensions: BTreeMap<String, Attribute>,
     /// The status that the stream has after this event, where the type says so.
     pub status: Option<Status>,
+    /// Set where a state machine decided `status`. Never by a sender.
+    pub ruling: Option<Ruling>,
     /// The state that the stream has after this event, where the type says so.
     pub state: Option<String>,
     /// What of `data` may leave on the change feed, by the allow-list of the type.

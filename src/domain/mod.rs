@@ -10,10 +10,11 @@
 pub mod canonical;
 pub mod classify;
 pub mod cloud_event;
+pub mod command;
 pub mod essentials;
 pub mod event;
 pub mod ids;
-mod json;
+pub(crate) mod json;
 pub mod known;
 pub mod marain;
 pub mod message;

@@ -42,6 +42,11 @@ impl Timestamp {
         self.0.unix_timestamp_nanos()
     }
 
+    /// Whole microseconds since 1970-01-01T00:00:00Z; 0 before it.
+    pub fn unix_micros(self) -> u64 {
+        u64::try_from(self.unix_nanos().div_euclid(1_000)).unwrap_or_default()
+    }
+
     /// The time elapsed since `earlier`, or zero when `earlier` is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::try_from(self.0 - earlier.0).unwrap_or(Duration::ZERO)

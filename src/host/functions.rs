@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::FutureExt;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant, timeout};
 use tracing::Instrument;
 
 use super::{
@@ -21,8 +21,9 @@ use super::{
 use crate::{
     feed::{
         Feed,
-        handover::{HandoverError, PublishMessage},
+        handover::{self, HandoverError, PublishMessage},
     },
+    journal::SweepError,
     queue::PutError,
     store::{
         dead_letters::DeadLetterError,
@@ -36,6 +37,9 @@ use crate::{
 /// From this delivery on, a message on which we break becomes a dead letter: the third crash of
 /// the handler would stop the host, for everybody.
 const GIVE_UP: u32 = 5;
+/// Longest time that an invocation takes before it fails: storage that has fallen silent must not
+/// hold the host's messages for ever.
+const LIMIT: Duration = Duration::from_secs(28);
 
 /// Why an invocation fails. The host gives the message back to its queue.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +62,10 @@ pub(super) enum Failure {
     NoPublicUrl,
     #[error("feed debt was not handed over")]
     Handover(#[from] HandoverError),
+    #[error("storage gave no answer in time")]
+    Late,
+    #[error("what is due was not all put on record")]
+    Sweep(#[from] SweepError),
     #[error("the host does not forward HTTP requests")]
     NotForwarded,
     #[error("an internal error")]
@@ -77,6 +85,7 @@ impl IntoResponse for Failure {
 /// Runs an invocation, writes its one log line, and turns a panic into a failure.
 async fn invocation(
     function: &'static str,
+    limit: Duration,
     headers: &HeaderMap,
     work: impl Future<Output = Result<(Success, Outcome), Failure>>,
 ) -> Invoked {
@@ -87,7 +96,10 @@ async fn invocation(
     let span = tracing::info_span!("invocation", function, invocation_id, trace_id = trace.id());
     trace.adopt(&span);
     let work = trace.clone().scope(AssertUnwindSafe(work).catch_unwind().instrument(span));
-    let result = work.await.unwrap_or(Err(Failure::Panic));
+    let result = match timeout(limit, work).await {
+        Ok(result) => result.unwrap_or(Err(Failure::Panic)),
+        Err(_) => Err(Failure::Late),
+    };
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     match result {
         Ok((success, Outcome { events, stored, duplicates, dead, about })) => {
@@ -120,7 +132,7 @@ fn done(outcome: Outcome) -> (Success, Outcome) {
 
 /// Stores a message and publishes what it stored.
 pub(super) async fn ingest(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Invoked {
-    invocation("ingest", &headers, async {
+    invocation("ingest", LIMIT, &headers, async {
         let message = QueueMessage::parse(&body)?;
         let queue = app.ingest_queue.as_str();
         let work = AssertUnwindSafe(ingest::ingest(&app, queue, &message, Chance::Another)).catch_unwind();
@@ -136,14 +148,20 @@ pub(super) async fn ingest(State(app): State<Arc<App>>, headers: HeaderMap, body
     .await
 }
 
-/// Tries once more to store a message; puts it back while storage is down; keeps it as a dead
-/// letter otherwise. A poison queue has no poison queue of its own, so this must not fail lightly.
+/// Tries once more to store a message; puts it back while storage is down, and when its events could
+/// not be published the last time; keeps it as a dead letter otherwise. A poison queue has no poison
+/// queue of its own: past its tries a message is gone, so this must not fail lightly.
 pub(super) async fn ingest_poison(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Invoked {
-    invocation("ingest-poison", &headers, async {
+    invocation("ingest-poison", LIMIT, &headers, async {
         let message = QueueMessage::parse(&body)?;
         let queue = format!("{}-poison", app.ingest_queue);
         let work = AssertUnwindSafe(ingest::ingest(&app, &queue, &message, Chance::Last)).catch_unwind();
         match work.await {
+            Ok(Ok(outcome)) if message.dequeue_count > 1 && !outcome.events.is_empty() => {
+                tracing::warn!(evt = "ingest.put-back", "nothing is published: the message goes back");
+                app.queues.put(&app.ingest_queue, &message.body).await?;
+                Ok(done(Outcome { events: Vec::new(), ..outcome }))
+            }
             Ok(Ok(outcome)) => Ok(done(outcome)),
             Ok(Err(error)) => {
                 tracing::warn!(
@@ -165,7 +183,7 @@ pub(super) async fn ingest_poison(State(app): State<Arc<App>>, headers: HeaderMa
 
 /// Publishes a commit: those of its events that `ingest` did not publish itself.
 pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Invoked {
-    invocation("publish", &headers, async {
+    invocation("publish", LIMIT, &headers, async {
         let message = QueueMessage::parse(&body)?;
         let queue = app.publish_queue.as_str();
         let Ok(request) = serde_json::from_slice::<PublishMessage>(&message.body) else {
@@ -218,7 +236,7 @@ pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, bod
 
 /// Writes the feed debt again, so that the sweep hands the commit over once more.
 pub(super) async fn publish_poison(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Invoked {
-    invocation("publish-poison", &headers, async {
+    invocation("publish-poison", LIMIT, &headers, async {
         let message = QueueMessage::parse(&body)?;
         let queue = format!("{}-poison", app.publish_queue);
         let Ok(request) = serde_json::from_slice::<PublishMessage>(&message.body) else {
@@ -235,12 +253,17 @@ pub(super) async fn publish_poison(State(app): State<Arc<App>>, headers: HeaderM
     .await
 }
 
-/// Hands over feed debt that its writer left behind.
+/// Hands over feed debt that its writer left behind, and puts on record what fell due.
 pub(super) async fn sweep(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
-    invocation("sweep", &headers, async {
-        let handed = app.handover.sweep(&app.store, app.store.clock().now()).await?;
+    invocation("sweep", handover::SWEEP + LIMIT, &headers, async {
+        let now = app.store.clock().now();
+        let (handed, fallen) = tokio::join!(app.handover.sweep(&app.store, now), app.journal.sweep(now));
+        let (handed, fallen) = (handed?, fallen?);
         if handed > 0 {
             tracing::info!(evt = "feed.swept", commits = handed);
+        }
+        if fallen > 0 {
+            tracing::info!(evt = "journal.swept", events = fallen);
         }
         Ok(done(Outcome::default()))
     })
@@ -249,7 +272,7 @@ pub(super) async fn sweep(State(app): State<Arc<App>>, headers: HeaderMap) -> In
 
 /// Says how every tenant and queue stands.
 pub(super) async fn gauge(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
-    invocation("gauge", &headers, async {
+    invocation("gauge", 2 * LIMIT, &headers, async {
         gauge::gauge(&app).await?;
         Ok(done(Outcome::default()))
     })

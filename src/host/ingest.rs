@@ -7,12 +7,13 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::time::{Duration, Instant};
 
-use super::{App, about::About, dead, wire::QueueMessage};
+use super::{App, about::About, commands, dead, wire::QueueMessage};
 use crate::{
     domain::{
         cloud_event::DecodeError,
         event::{Expected, NewEvent},
         ids::TenantId,
+        known,
         message::{Element, decode_document},
     },
     feed::Feed,
@@ -85,6 +86,10 @@ pub(super) async fn ingest(
     for one in taken {
         match one? {
             Taken::Dead => outcome.dead += 1,
+            Taken::Judged { repeated } => {
+                outcome.duplicates += usize::from(repeated);
+                outcome.stored += usize::from(!repeated);
+            }
             Taken::Stored { tenant, answer, event } => {
                 outcome.about.event(&tenant.id, &answer);
                 outcome.duplicates += usize::from(answer.duplicate);
@@ -104,7 +109,15 @@ pub(super) async fn bury_whole(app: &App, queue: &str, message: &QueueMessage) -
 }
 
 enum Taken {
-    Stored { tenant: Arc<Tenant>, answer: Box<Answer>, event: Option<Box<RawValue>> },
+    Stored {
+        tenant: Arc<Tenant>,
+        answer: Box<Answer>,
+        event: Option<Box<RawValue>>,
+    },
+    /// By the command journal, which publishes what it stored by way of its feed debt.
+    Judged {
+        repeated: bool,
+    },
     Dead,
 }
 
@@ -135,6 +148,9 @@ impl Door<'_> {
             self.bury(None, raw.as_bytes(), code, reason).await?;
             return Ok(Taken::Dead);
         };
+        if known::is_journal(&event.event_type) {
+            return self.ask(&tenant, event, raw.as_bytes()).await;
+        }
         match self.store(&tenant, event).await? {
             Ok(answer) => {
                 let event = self.feed_event(&tenant, &answer)?;
@@ -142,6 +158,17 @@ impl Door<'_> {
             }
             Err(grave) => {
                 self.bury(Some(&tenant), raw.as_bytes(), grave.code, &grave.reason).await?;
+                Ok(Taken::Dead)
+            }
+        }
+    }
+
+    /// Lets the journal judge.
+    async fn ask(&self, tenant: &Arc<Tenant>, event: NewEvent, raw: &[u8]) -> Result<Taken, IngestError> {
+        match commands::ask(self.app, tenant, event, self.chance, self.deadline).await? {
+            Ok(receipt) => Ok(Taken::Judged { repeated: receipt.repeated }),
+            Err(grave) => {
+                self.bury(Some(tenant), raw, grave.code, &grave.reason).await?;
                 Ok(Taken::Dead)
             }
         }
@@ -205,9 +232,9 @@ impl Door<'_> {
 }
 
 /// Why a message is given up.
-struct Grave {
-    code: &'static str,
-    reason: String,
+pub(super) struct Grave {
+    pub(super) code: &'static str,
+    pub(super) reason: String,
 }
 
 /// A version above the actual one may only be early: queues invert. One below never comes true.

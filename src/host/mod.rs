@@ -5,6 +5,7 @@
 //! address, which a forwarded request, keeping the public one, never has.
 
 mod about;
+mod commands;
 mod dead;
 mod functions;
 mod gauge;
@@ -29,6 +30,7 @@ use crate::{
     domain::ids::TenantId,
     feed::handover::Handover,
     http::Gatekeeper,
+    journal::Journal,
     links::PublicUrl,
     queue::{QueueName, Queues},
     store::Store,
@@ -39,6 +41,8 @@ use crate::{
 pub struct App {
     /// The store.
     pub store: Arc<Store>,
+    /// Commands and what becomes of them.
+    pub journal: Journal,
     /// Hands commits over to the publish queue.
     pub handover: Handover,
     /// Puts messages back.

@@ -15,6 +15,7 @@ use crate::{
     domain::timestamp::SystemClock,
     feed::handover::Handover,
     http::Gatekeeper,
+    journal::Journal,
     queue::{
         Queues,
         dev::{DevQueues, NoQueues},
@@ -121,6 +122,7 @@ pub fn app(settings: &Settings) -> Result<App, ServeError> {
         )
     });
     Ok(App {
+        journal: Journal::new(Arc::clone(&store)),
         store,
         handover,
         queues,

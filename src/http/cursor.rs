@@ -26,6 +26,8 @@ pub(super) enum Cursor {
     History { stream: String, from: u64, order: Order },
     /// A list of streams.
     Streams { category: Option<String>, status: Option<String>, from: ListFrom },
+    /// A list of commands.
+    Commands { asked: Vec<Option<String>>, from: ListFrom },
     /// A list of dead letters.
     Dead { from: String },
 }

@@ -17,10 +17,13 @@ use super::{cursor::Cursor, extract, problem::Problem, views::AppendedView};
 use crate::{
     access::Caller,
     domain::{
+        event::NewEvent,
         ids::Invalid,
+        known,
         message::{Element, decode_document},
     },
     host::App,
+    journal::{self, JournalError},
     store::{
         Delivery,
         append::Answer,
@@ -137,7 +140,7 @@ async fn replay_one(
     let until = Instant::now() + PATIENCE;
     let mut answers = Vec::new();
     for element in decode_document(&letter.body).map_err(|error| still_dead(error.into()))? {
-        answers.push(store(app, caller, tenant, element, until).await?);
+        answers.extend(store(app, caller, tenant, element, until).await?);
     }
     letters.mark_replayed(id, app.store.clock().now().to_micros()).await?;
     let views: Vec<_> = answers.iter().map(AppendedView::of).collect();
@@ -150,7 +153,7 @@ async fn store(
     tenant: Option<&Arc<Tenant>>,
     element: Element,
     until: Instant,
-) -> Result<Answer, Problem> {
+) -> Result<Vec<Answer>, Problem> {
     let event = element.event.map_err(|error| still_dead(error.into()))?;
     let named = event.tenant.clone().ok_or_else(|| Invalid::new("tenantid", "must name the tenant"))?;
     let tenant = match tenant {
@@ -161,13 +164,36 @@ async fn store(
             found.ok_or_else(|| still_dead(Problem::not_found("unknown-tenant", "tenant")))?
         }
     };
+    if known::is_journal(&event.event_type) {
+        return judged(app, caller, &tenant, event, until).await;
+    }
     // It may have been stored since: its identity is looked up first.
     let delivery = Delivery::direct(caller.recorded_by()).again();
-    let mut answers = app.store.append(&tenant, vec![event], delivery, until).await.map_err(|error| {
+    app.store.append(&tenant, vec![event], delivery, until).await.map_err(|error| {
         let passing = matches!(error, crate::store::StoreError::Unavailable { .. });
         if passing { error.into() } else { still_dead(error.into()) }
-    })?;
-    answers.pop().ok_or_else(unknown)
+    })
+}
+
+/// Lets the command journal judge once more. Nothing is appended when the request had been carried
+/// out since.
+async fn judged(
+    app: &Arc<App>,
+    caller: &Caller,
+    tenant: &Arc<Tenant>,
+    event: NewEvent,
+    until: Instant,
+) -> Result<Vec<Answer>, Problem> {
+    let (order, by) = journal::request(tenant, event)
+        .map_err(|no| still_dead(Problem::new(StatusCode::CONFLICT, no.code(), no.to_string())))?;
+    let delivery = Delivery::direct(by.unwrap_or_else(|| caller.recorded_by()));
+    match app.journal.run(tenant, &order, &delivery, until).await {
+        Ok(receipt) => Ok(receipt.answers),
+        Err(error @ (JournalError::Forbidden { .. } | JournalError::OperationReused { .. })) => {
+            Err(still_dead(error.into()))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The cause is not gone: says it again.

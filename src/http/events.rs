@@ -25,6 +25,7 @@ use crate::{
         cloud_event::{CloudEvent, Mode},
         event::{Expected, NewEvent},
         ids::{EventId, Invalid, Source},
+        known,
         message::decode_document,
     },
     host::App,
@@ -48,6 +49,7 @@ pub(super) async fn append(
     let mut events = decode(&headers, body)?;
     for event in &events {
         check_tenant(&tenant, event)?;
+        check_type(event)?;
     }
     if let Some(expected) = extract::precondition(&headers)? {
         apply(expected, &mut events)?;
@@ -99,6 +101,16 @@ fn check_tenant(tenant: &Tenant, event: &NewEvent) -> Result<(), Problem> {
         )),
         _ => Ok(()),
     }
+}
+
+/// What becomes of a command is decided, not said.
+fn check_type(event: &NewEvent) -> Result<(), Problem> {
+    if !known::is_journal(&event.event_type) {
+        return Ok(());
+    }
+    let detail =
+        "events of the command journal come of `POST tenants/{tenant}/commands` and the routes below it";
+    Err(Problem::new(StatusCode::BAD_REQUEST, "journal-type", detail))
 }
 
 /// Puts the condition of a header on the first event. It speaks of one stream.

@@ -113,7 +113,7 @@ async fn pass(
         gate.note(named.as_ref(), Note::Denied("not-a-delegate"), Some(&caller));
     }
     if let Some(tenant) = tenant.filter(|tenant| response.status().is_success() && gate.audits(tenant)) {
-        gate.app.gatekeeper.ledger.note(&tenant.id, Note::Read(path), Some(&caller), gate.path);
+        gate.note(Some(&tenant.id), Note::Read(path), Some(&caller));
     }
     Ok(response)
 }
@@ -153,6 +153,7 @@ impl Gate {
     async fn admit(&self, caller: &Caller, named: Option<&TenantId>) -> Result<Option<Arc<Tenant>>, Problem> {
         let may = match (self.need, named) {
             (Need::Tenant(role), Some(tenant)) => caller.has(tenant, role),
+            (Need::Either(one, other), Some(tenant)) => caller.has(tenant, one) || caller.has(tenant, other),
             (Need::Settings, Some(tenant)) => caller.has(tenant, Role::Admin),
             (Need::Operator, _) => caller.is_operator(),
             // A route of a tenant without one in its path is a mistake, and lets nobody in.
@@ -198,8 +199,11 @@ impl Gate {
 
     /// Whether a read through this route leaves an event.
     fn audits(&self, tenant: &Tenant) -> bool {
-        let reads =
-            self.method == Method::GET && matches!(self.need, Need::Tenant(Role::Reader | Role::Auditor));
+        let reads = self.method == Method::GET
+            && matches!(
+                self.need,
+                Need::Tenant(Role::Reader | Role::Auditor) | Need::Either(Role::Reader, _)
+            );
         let export = self.path.contains("/export");
         match tenant.settings.read_audit {
             ReadAudit::Off => false,
@@ -210,7 +214,8 @@ impl Gate {
 
     fn note(&self, tenant: Option<&TenantId>, note: Note, caller: Option<&Caller>) {
         if let Some(tenant) = tenant {
-            self.app.gatekeeper.ledger.note(tenant, note, caller, self.path);
+            let now = self.app.store.clock().now().to_micros();
+            self.app.gatekeeper.ledger.note(tenant, note, caller, self.path, now);
         }
     }
 }

@@ -59,13 +59,19 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn note(&self, tenant: &TenantId, note: Note, caller: Option<&Caller>, route: &'static str) {
+    pub(super) fn note(
+        &self,
+        tenant: &TenantId,
+        note: Note,
+        caller: Option<&Caller>,
+        route: &'static str,
+        now: Timestamp,
+    ) {
         let name = caller.map(|caller| caller.recorded_by().as_str().to_owned());
         let (kind, path) = match note {
             Note::Denied(reason) => (Kind::Denied(reason), None),
             Note::Read(path) => (Kind::Read { caller: name.clone().unwrap_or_default() }, Some(path)),
         };
-        let now = Timestamp::from(time::OffsetDateTime::now_utc()).to_micros();
         let mut open = self.lock();
         if open.len() >= MAX && !open.contains_key(&(tenant.clone(), kind.clone())) {
             tracing::warn!(evt = "http.ledger-full", "an attempt is not audited");

@@ -1,6 +1,7 @@
 //! The HTTP API: the one route table, and the one stack of layers in front of it.
 
 mod buckets;
+mod commands;
 mod cursor;
 mod dead_letters;
 mod events;
@@ -80,3 +81,6 @@ async fn logged(request: Request, next: Next) -> Response {
     tracing::info!(evt = "request", %method, path, status, duration_ms, trace_id);
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use axum::{
     routing::{MethodFilter, MethodRouter, on},
 };
 
-use super::{dead_letters, events, keys, roles, streams, tenants};
+use super::{commands, dead_letters, events, keys, roles, streams, tenants};
 use crate::{access::Role, host::App};
 
 /// What a caller needs for a route.
@@ -19,6 +19,8 @@ use crate::{access::Role, host::App};
 pub(crate) enum Need {
     /// The role in the tenant that the path names as `{tenant}`.
     Tenant(Role),
+    /// Either of two roles there.
+    Either(Role, Role),
     /// To be an administrator of that tenant, or an operator, who may also add it.
     Settings,
     /// To be an operator.
@@ -36,7 +38,7 @@ pub(crate) struct Route {
 /// Every route under `/api`.
 #[rustfmt::skip]
 pub(crate) fn table() -> Vec<Route> {
-    use Need::{Operator, Settings, Tenant};
+    use Need::{Either, Operator, Settings, Tenant};
     use Role::{Admin, Auditor, Reader, Writer};
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
@@ -64,6 +66,16 @@ pub(crate) fn table() -> Vec<Route> {
         route(GET, "/tenants/{tenant}/dead-letters", Tenant(Auditor), dead_letters::list),
         route(GET, "/tenants/{tenant}/dead-letters/{id}", Tenant(Auditor), dead_letters::one),
         route(POST, "/tenants/{tenant}/dead-letters/{id}/replay", Tenant(Auditor), dead_letters::replay),
+        route(POST, "/tenants/{tenant}/commands", Tenant(Writer), commands::dispatch),
+        route(GET, "/tenants/{tenant}/commands", Either(Reader, Writer), commands::list),
+        route(GET, "/tenants/{tenant}/commands/{id}", Either(Reader, Writer), commands::one),
+        route(POST, "/tenants/{tenant}/commands/{id}/outcome", Tenant(Writer), commands::conclude),
+        route(POST, "/tenants/{tenant}/commands/{id}/approvals", Tenant(Writer), commands::approve),
+        route(POST, "/tenants/{tenant}/commands/{id}/claim", Tenant(Writer), commands::claim),
+        route(POST, "/tenants/{tenant}/commands/{id}/claim/renew", Tenant(Writer), commands::renew),
+        route(POST, "/tenants/{tenant}/commands/{id}/withdraw", Tenant(Writer), commands::withdraw),
+        route(POST, "/tenants/{tenant}/commands/{id}/secret-check", Either(Reader, Writer), commands::was_it),
+        route(GET, "/tenants/{tenant}/correlations/{id}", Either(Reader, Writer), commands::correlated),
         route(GET, "/dead-letters", Operator, dead_letters::list_nobodys),
         route(GET, "/dead-letters/{id}", Operator, dead_letters::one_of_nobody),
         route(POST, "/dead-letters/{id}/replay", Operator, dead_letters::replay_nobodys),

@@ -19,6 +19,8 @@ use crate::domain::{redaction::Redactor, timestamp::Timestamp};
 
 /// Table of the dead letters that belong to no known tenant.
 const NOBODYS: &str = "annalsdeadletters";
+/// Bytes of a body in one row; a row ends at 1 MiB.
+const ROW_BODY: usize = 12 * MAX_BINARY;
 
 /// Letters that are counted, at most.
 pub const COUNTED: usize = 320;
@@ -86,10 +88,18 @@ impl DeadLetter {
         if let Some(replayed) = self.replayed {
             row = row.with("Replayed", Value::Str(replayed.to_string()));
         }
-        for (index, chunk) in self.body.chunks(MAX_BINARY).enumerate() {
-            row = row.with(format!("Body{index}"), Value::Bin(Bytes::copy_from_slice(chunk)));
+        let further = self.body.len().saturating_sub(1) / ROW_BODY;
+        if further > 0 {
+            row = row.with("Parts", Value::Int(further.try_into().unwrap_or(i64::MAX)));
         }
-        row
+        with_body(row, self.body.chunks(ROW_BODY).next().unwrap_or_default())
+    }
+
+    /// Rows with the rest of a body that the letter's own row does not hold.
+    fn further_rows(&self) -> impl Iterator<Item = Row> {
+        let id = self.id();
+        let parts = self.body.chunks(ROW_BODY).enumerate().skip(1);
+        parts.map(move |(part, bytes)| with_body(Row::new(keys::dead_letter_body(&id.0, part)), bytes))
     }
 
     fn read(row: &Row) -> Result<Self, BadRow> {
@@ -98,13 +108,6 @@ impl DeadLetter {
         let time = |property: &'static str, text: &str| {
             Timestamp::parse(property, text).map_err(|_| BadRow { key: row.key.clone(), property })
         };
-        let mut body = Vec::new();
-        for index in 0.. {
-            match row.bin(&format!("Body{index}")) {
-                Some(chunk) => body.extend_from_slice(chunk),
-                None => break,
-            }
-        }
         Ok(Self {
             code: text("Code")?,
             reason: text("Reason")?,
@@ -112,10 +115,22 @@ impl DeadLetter {
             queue: text("Queue")?,
             message_id: text("MessageId")?,
             dequeue_count: row.int("DequeueCount").and_then(|n| n.try_into().ok()).unwrap_or_default(),
-            body: body.into(),
+            body: body(row).into(),
             replayed: row.str("Replayed").map(|text| time("Replayed", text)).transpose()?,
         })
     }
+}
+
+fn with_body(row: Row, bytes: &[u8]) -> Row {
+    bytes.chunks(MAX_BINARY).enumerate().fold(row, |row, (index, chunk)| {
+        row.with(format!("Body{index}"), Value::Bin(Bytes::copy_from_slice(chunk)))
+    })
+}
+
+/// The bytes of a body that lie in this row.
+fn body(row: &Row) -> Vec<u8> {
+    let chunks = (0..).map_while(|index| row.bin(&format!("Body{index}")));
+    chunks.flat_map(|chunk| chunk.iter().copied()).collect()
 }
 
 /// Why dead letters could not be read or kept.
@@ -176,7 +191,8 @@ impl DeadLetters {
         // Before its name is taken: a hash of what was sent would let a guess at a secret be tested.
         let body = self.redactor.document(&letter.body).map_or_else(|| letter.body.clone(), Bytes::from);
         let letter = &DeadLetter { body, ..letter.clone() };
-        let batch = Batch::new(keys::DEAD, vec![Op::Insert(letter.row())]).map_err(too_large)?;
+        let rows = std::iter::once(letter.row()).chain(letter.further_rows());
+        let batch = Batch::new(keys::DEAD, rows.map(Op::Insert).collect()).map_err(too_large)?;
         let mut kept = retry::write(&self.table, &self.name, &batch).await;
         if self.nobodys && kept == Err(WriteError::NoTable) {
             retry::read(|| self.table.create_table(&self.name)).await?;
@@ -201,8 +217,10 @@ impl DeadLetters {
             }
             page => page?,
         };
-        let letters =
-            page.rows.iter().map(|stored| DeadLetter::read(&stored.row)).collect::<Result<_, _>>()?;
+        let mut letters = Vec::with_capacity(page.rows.len());
+        for stored in &page.rows {
+            letters.push(self.whole(&stored.row).await?);
+        }
         Ok(DeadLetterPage { letters, next: page.next })
     }
 
@@ -254,7 +272,26 @@ impl DeadLetters {
                 Err(ReadError::NoTable) if self.nobodys => None,
                 stored => stored?,
             };
-        Ok(stored.map(|stored| Ok::<_, BadRow>((DeadLetter::read(&stored.row)?, stored.etag))).transpose()?)
+        match stored {
+            None => Ok(None),
+            Some(stored) => Ok(Some((self.whole(&stored.row).await?, stored.etag))),
+        }
+    }
+
+    /// The letter of a row, with all of its body.
+    async fn whole(&self, row: &Row) -> Result<DeadLetter, DeadLetterError> {
+        let mut letter = DeadLetter::read(row)?;
+        let parts = row.int("Parts").and_then(|parts| usize::try_from(parts).ok()).unwrap_or_default();
+        if parts > 0 {
+            let mut bytes = Vec::from(letter.body);
+            let id = row.key.strip_prefix("d|").and_then(DeadLetterId::parse);
+            let id = id.ok_or_else(|| BadRow { key: row.key.clone(), property: "RowKey" })?;
+            let range = keys::dead_letter_bodies(&id.0);
+            let page = retry::read(|| self.table.scan(&self.name, keys::DEAD, &range, parts)).await?;
+            page.rows.iter().for_each(|stored| bytes.extend(body(&stored.row)));
+            letter.body = bytes.into();
+        }
+        Ok(letter)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::domain::{
     ATTENTION,
     ids::{CorrelationId, Identity, Source, StreamName, TenantId},
     position::PartitionId,
+    timestamp::Timestamp,
 };
 
 /// Longest part of a key. Three of them and the markup stay under the 512 characters
@@ -152,6 +153,22 @@ pub fn attentions(category: &str, status: &str) -> Range {
     starting_with(format!("a|{}|{}|", part(category), part(status)))
 }
 
+/// `t|{due time}|{category}|{id}`: a stream that falls due, in microseconds since 1970.
+pub fn due(stream: &StreamName, at: Timestamp) -> String {
+    format!("t|{}|{}", sequence_part(at.unix_micros()), stream_key(stream))
+}
+
+/// Everything that falls due up to and including `now`.
+pub fn due_until(now: Timestamp) -> Range {
+    // `}` is the character behind `|`.
+    Range { from: "t|".to_owned(), to: format!("t|{}}}", sequence_part(now.unix_micros())) }
+}
+
+/// Every link from this correlation id.
+pub fn correlated(correlation: &CorrelationId) -> Range {
+    starting_with(format!("x|{}|", part(correlation.as_str())))
+}
+
 /// All rows of streams that want attention, whatever for.
 pub fn all_attentions() -> Range {
     starting_with("a|".to_owned())
@@ -214,6 +231,16 @@ pub fn dead_letter(hash: &[u8; 32]) -> String {
     format!("d|{}", hex::encode(hash))
 }
 
+/// `b|{hash}|{part}`: more of the body of a dead letter that one row cannot hold.
+pub fn dead_letter_body(hash: &[u8; 32], part: usize) -> String {
+    format!("b|{}|{part:02}", hex::encode(hash))
+}
+
+/// Everything of one dead letter's body that lies outside of its own row.
+pub fn dead_letter_bodies(hash: &[u8; 32]) -> Range {
+    starting_with(format!("b|{}|", hex::encode(hash)))
+}
+
 /// All dead letters.
 pub fn dead_letters() -> Range {
     starting_with("d|".to_owned())
@@ -264,6 +291,7 @@ mod tests {
             table_name(&tenant_id, "00000000000000000000000000000000"),
             partition_of_stream(&name("tenant", "audit"), 8).to_string(),
             partition_of_identity(&who("/s", "1"), 8).to_string(),
+            due(&name("command", "a-1"), Timestamp::from_unix_nanos(1_700_000_000_000_001_000)),
         ];
         assert_eq!(lines.join("\n") + "\n", include_str!("../../tests/golden/keys.txt"));
     }

@@ -14,9 +14,11 @@ pub mod administration;
 pub mod append;
 #[cfg(feature = "azure")]
 pub mod azure;
+pub mod correlated;
 pub mod dead_letters;
 pub mod debts;
 pub mod digest;
+pub mod due;
 pub mod embedded;
 pub mod history;
 pub mod keys;
@@ -38,9 +40,11 @@ use tracing::Instrument;
 pub use self::retry::WriteError;
 use self::{
     append::{Answer, Append, AppendError, Candidate, Committer, CommitterContext, Debtor, Origin, Refusal},
+    correlated::Correlated,
     dead_letters::DeadLetters,
     debts::Debts,
     digest::Salt,
+    due::Dues,
     history::History,
     registry::{ACCESS_SOURCE, Place, Places, REGISTRY_SOURCE, Registry, SYSTEM, Silos, Tenant},
     rows::Fingerprint,
@@ -213,6 +217,16 @@ impl Store {
     /// The feed debt of a tenant.
     pub fn debts(&self, tenant: &Arc<Tenant>) -> Debts {
         Debts::of(self.places.of(tenant), Arc::clone(tenant))
+    }
+
+    /// What shares correlation ids in a tenant.
+    pub fn correlated(&self, tenant: &Arc<Tenant>) -> Correlated {
+        Correlated::of(self.places.of(tenant), Arc::clone(tenant))
+    }
+
+    /// What falls due in a tenant.
+    pub fn dues(&self, tenant: &Arc<Tenant>) -> Dues {
+        Dues::of(self.places.of(tenant), Arc::clone(tenant))
     }
 
     /// Stores events in one commit or not at all; answers in their order, by `deadline`.

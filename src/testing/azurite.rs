@@ -14,6 +14,8 @@ use crate::config::{self, AzureStorage, Storage};
 const ACCOUNT: &str = "devstoreaccount1";
 /// Azurite's published key.
 const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+/// Another account in it, with a key of its own.
+const SECOND: (&str, &str) = ("vaultaccount", "c2Vjb25kLWFjY291bnQtb2YtYS10ZXN0LWF6dXJpdGUtb25seQ==");
 /// Longest wait until it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -40,6 +42,7 @@ impl Azurite {
             .arg(home.join("run.js"))
             .args(["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--silent"])
             .args(["--blobPort", "0", "--queuePort", "0", "--tablePort", "0"])
+            .env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{KEY};{}:{}", SECOND.0, SECOND.1))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -94,6 +97,14 @@ impl Azurite {
     /// For `AnnalsStorage`.
     pub fn connection_string(&self) -> String {
         connection_string(&self.tables, &self.queues)
+    }
+
+    /// For a storage account of a tenant's own.
+    pub fn second_connection_string(&self) -> String {
+        let [tables, queues] =
+            [&self.tables, &self.queues].map(|endpoint| endpoint.replace(ACCOUNT, SECOND.0));
+        let (account, key) = SECOND;
+        format!("AccountName={account};AccountKey={key};TableEndpoint={tables};QueueEndpoint={queues}")
     }
 
     /// Its account as settings.

@@ -13,13 +13,12 @@ use sha2::{Digest, Sha256};
 const MAX_LINES: usize = 320;
 
 /// Files that grew past it before this test was. They may only leave this list.
-const LONG: [&str; 8] = [
+const LONG: [&str; 7] = [
     "src/store/append/committer/worker.rs",
     "src/store/append/plan.rs",
     "src/store/embedded/writer.rs",
     "src/store/history.rs",
     "src/store/mod.rs",
-    "src/store/registry/mod.rs",
     "src/store/table.rs",
     "tests/it/handler.rs",
 ];
@@ -130,7 +129,9 @@ fn dependencies_point_one_way() {
         })
     };
     let mut arrows = 0;
-    for (file, text) in sources("src") {
+    // Tests of a module may look further up.
+    let tests = |file: &str| file.ends_with("/tests.rs") || file.contains("/tests/");
+    for (file, text) in sources("src").into_iter().filter(|(file, _)| !tests(file)) {
         let from = module_of(&file);
         for to in uses(&text) {
             assert!(layer(from) >= layer(&to), "{file} uses `{to}`, which lies above `{from}`");
@@ -157,7 +158,8 @@ fn the_clock_is_asked_in_one_place() {
         let asks =
             ["SystemTime::now", "now_utc(", "now_local("].iter().any(|call| code(&text).contains(call));
         // The Azure driver compares with other people's clocks: a token's end, a reply's `Date`.
-        let may = file == "src/domain/timestamp.rs" || file.starts_with("src/store/azure/");
+        let may = ["src/domain/timestamp.rs", "src/store/azure/", "src/testing/"];
+        let may = may.iter().any(|place| file.starts_with(place));
         assert!(may || !asks, "{file} asks the clock itself");
     }
 }

@@ -59,6 +59,11 @@ async fn stored(dev: &Dev) -> u64 {
     list["streams"].as_array().unwrap().iter().map(|stream| stream["version"].as_u64().unwrap()).sum()
 }
 
+/// Whether a sender sent the event: Annals itself tells that the tenant was added.
+fn was_sent(event: &Value) -> bool {
+    event["data"]["eventSource"] != "/annals/registry"
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_that_the_demo_prints_works() {
     let app = app();
@@ -107,7 +112,8 @@ async fn a_handler_killed_with_messages_in_flight_loses_none_and_doubles_none() 
     assert_eq!(dev.get("/dev/queues").await["annals-ingest-poison"], json!({ "visible": 0, "invisible": 0 }));
     assert_eq!(stored(&dev).await, 300);
     let feed = dev.get("/dev/change-feed?limit=100000").await;
-    let ids: BTreeSet<_> = feed["events"].as_array().unwrap().iter().map(|e| e["id"].to_string()).collect();
+    let sent = feed["events"].as_array().unwrap().iter().filter(|event| was_sent(event));
+    let ids: BTreeSet<_> = sent.map(|e| e["id"].to_string()).collect();
     assert_eq!(ids.len(), 300);
 
     // Killed itself, it takes the handler along; what was stored is there the next time.
@@ -222,7 +228,8 @@ async fn http_is_forwarded_as_the_host_does() {
     let chunks = futures::stream::iter([Ok::<_, std::io::Error>(message(1))]);
     let chunked = reqwest::Body::wrap_stream(chunks);
     assert_eq!(dev.send("POST", "/api/tenants/acme/events", chunked).await.status(), 411);
-    assert_eq!(dev.get("/api/tenants/acme/streams").await["streams"], json!([]));
+    let streams = dev.get("/api/tenants/acme/streams").await["streams"].as_array().unwrap().clone();
+    assert!(streams.iter().all(|stream| stream["category"] == "tenant"), "{streams:?}");
     // An append is published through the queue.
     let event = json!({ "specversion": "1.0", "id": "1", "source": "/me", "type": "note", "subject": "n" });
     assert_eq!(dev.send("POST", "/api/tenants/acme/events", event.to_string()).await.status(), 201);
@@ -230,8 +237,9 @@ async fn http_is_forwarded_as_the_host_does() {
     let url = dev.url("/dev/change-feed");
     for _ in 0..500 {
         let feed = read(client.get(&url).send().await.unwrap()).await;
-        if feed["published"] == 1 {
-            let href = feed["events"][0]["data"]["href"].as_str().unwrap().to_owned();
+        let sent = feed["events"].as_array().unwrap().iter().find(|event| was_sent(event));
+        if let Some(event) = sent {
+            let href = event["data"]["href"].as_str().unwrap().to_owned();
             assert_eq!(read(client.get(href).send().await.unwrap()).await["id"], "1", "the link works");
             return;
         }
@@ -256,7 +264,7 @@ async fn a_subscriber_gets_every_event_and_a_failed_delivery_again() {
             return axum::http::StatusCode::SERVICE_UNAVAILABLE;
         }
         all.types.insert(headers["content-type"].to_str().unwrap().to_owned());
-        all.events.push(serde_json::from_slice(&body).unwrap());
+        all.events.extend(serde_json::from_slice(&body).ok().filter(was_sent));
         axum::http::StatusCode::OK
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

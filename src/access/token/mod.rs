@@ -123,6 +123,3 @@ fn reason(kind: &jsonwebtoken::errors::ErrorKind) -> &'static str {
         _ => "not a token that we read",
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -16,7 +16,7 @@ use super::{
     event::Data,
     json,
 };
-use walker::canonical_json;
+pub(crate) use walker::canonical_json;
 
 /// Goes in first, so that this digest equals no other digest of ours. Changing what follows
 /// breaks the recognition of every retry: it would need another label.

@@ -12,7 +12,7 @@ use crate::domain::{
 ///
 /// # Errors
 /// [`DecodeError`] as for [`digest`](super::digest).
-pub(super) fn canonical_json(text: &str) -> Result<Vec<u8>, DecodeError> {
+pub(crate) fn canonical_json(text: &str) -> Result<Vec<u8>, DecodeError> {
     let mut walker = Walker { text: text.as_bytes(), at: 0, out: Vec::with_capacity(text.len()) };
     walker.value(MAX_DEPTH).map_err(|flaw| match flaw {
         Flaw::TooDeep => json::too_deep("data"),

@@ -55,6 +55,7 @@ pub fn classify(event: CloudEvent) -> Result<NewEvent, DecodeError> {
         expected: expected.unwrap_or_default(),
         extensions,
         status: effect.status,
+        ruling: None,
         state: effect.state,
         essentials: effect.essentials,
         starts_stream: effect.starts_stream,

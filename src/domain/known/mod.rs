@@ -90,6 +90,11 @@ impl Effect {
     }
 }
 
+/// Whether events of this type are the journal's: what they do is decided by its state machine.
+pub(crate) fn is_journal(event_type: &EventType) -> bool {
+    JOURNAL.iter().any(|prefix| event_type.as_str().starts_with(prefix))
+}
+
 /// Whether the stream of `event_type` is fixed by the type, so that a `category` changes nothing.
 pub(crate) fn has_own_route(event_type: &EventType) -> bool {
     let name = event_type.as_str();

@@ -2,8 +2,8 @@
 //!
 //! Three rules, each of which only adds to the others:
 //!
-//! - **Names.** A member whose name ends in what secrets are called loses its value ([`names`]).
-//! - **Shapes.** A value that *is* a secret by its form is taken out wherever it stands ([`shapes`]).
+//! - **Names.** A member whose name ends in what secrets are called loses its value (`names`).
+//! - **Shapes.** A value that *is* a secret by its form is taken out wherever it stands (`shapes`).
 //!   A tenant may switch these off.
 //! - **Pointers.** What a tenant points to.
 //!
@@ -15,6 +15,7 @@
 
 mod names;
 mod shapes;
+mod strings;
 mod walker;
 
 use std::borrow::Cow;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{names::Names, walker::Walker};
 use super::{
+    command::FACT_ATTRIBUTE,
     event::{Attribute, Data, NewEvent, Target},
     ids::Invalid,
     json::MAX_DEPTH,
@@ -132,7 +134,12 @@ impl Redactor {
         self.identifiers(event)?;
         let mut noted = Vec::new();
         self.data(event, &mut noted);
+        let ruled = event.ruling.is_some();
         for (name, value) in &mut event.extensions {
+            // The journal's own facts hold no secret, and no rule of a tenant's may blank them.
+            if ruled && name == FACT_ATTRIBUTE {
+                continue;
+            }
             if self.attribute(name, value) {
                 noted.push(format!("/extensions/{name}"));
             }

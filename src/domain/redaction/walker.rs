@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use super::{MAX_DEPTH, REDACTED, Redactor, is_json, names};
+use super::{
+    MAX_DEPTH, REDACTED, Redactor, is_json, names,
+    strings::{decoded, encoded, escaped},
+};
 
 /// Strings that hold JSON are read as such this often one inside the other.
 const MAX_NESTED: usize = 3;
@@ -64,9 +67,7 @@ impl<'a> Walker<'a> {
         match first {
             b'{' => self.object(depth_left.checked_sub(1).ok_or(Stuck)?)?,
             b'[' => self.array(depth_left.checked_sub(1).ok_or(Stuck)?)?,
-            b'"' => {
-                self.string()?;
-            }
+            b'"' => self.string().map(|_| ())?,
             _ => self.token()?,
         }
         let span = start..self.at;
@@ -265,57 +266,4 @@ impl<'a> Walker<'a> {
         self.at += blank;
         rest.get(blank).copied().ok_or(Stuck)
     }
-}
-
-/// The value of a JSON string. A lone surrogate becomes a replacement character: what we look for
-/// is ASCII, and only a string in which something is found is ever written anew.
-fn decoded(quoted: &str) -> Option<Cow<'_, str>> {
-    let inside = quoted.strip_prefix('"')?.strip_suffix('"')?;
-    if !inside.contains('\\') {
-        return Some(Cow::Borrowed(inside));
-    }
-    match serde_json::from_str::<String>(quoted) {
-        Ok(text) => Some(Cow::Owned(text)),
-        Err(_) => {
-            let bytes: Vec<u8> = serde_json::from_str::<raw::Bytes>(quoted).ok()?.0;
-            Some(Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))
-        }
-    }
-}
-
-/// JSON strings that Unicode cannot express, as bytes.
-mod raw {
-    use serde::{
-        Deserialize, Deserializer,
-        de::{Error, Visitor},
-    };
-
-    pub(super) struct Bytes(pub(super) Vec<u8>);
-
-    impl<'de> Deserialize<'de> for Bytes {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            struct Take;
-            impl Visitor<'_> for Take {
-                type Value = Bytes;
-
-                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                    f.write_str("a string")
-                }
-
-                fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
-                    Ok(Bytes(bytes.to_vec()))
-                }
-            }
-            // serde_json keeps a lone surrogate as WTF-8 when it is asked for bytes.
-            deserializer.deserialize_bytes(Take)
-        }
-    }
-}
-
-fn encoded(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-fn escaped(segment: &str) -> String {
-    segment.replace('~', "~0").replace('/', "~1")
 }

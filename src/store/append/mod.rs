@@ -10,6 +10,7 @@
 mod committer;
 mod plan;
 mod rule;
+mod ruling;
 #[cfg(test)]
 mod sim;
 mod state;

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Answer, Append, Candidate, Origin, Refusal, Stored, rule::Rule};
+use super::{Answer, Append, Candidate, Origin, Refusal, Stored, rule::Rule, ruling};
 use crate::{
     domain::{
         essentials::Essentials,
@@ -305,10 +305,11 @@ impl<'a> Draft<'a> {
     /// How many operations [`Self::stream_ops`] gives, at most.
     fn stream_rows(&self, name: &StreamName, after: &Stream) -> usize {
         let was = self.view.streams.get(name).and_then(|stream| stream.attention.as_ref());
-        match (was, &after.attention) {
-            (was, now) if was == now.as_ref() => 1,
-            (was, now) => 1 + usize::from(was.is_some()) + usize::from(now.is_some()),
-        }
+        let attention = match (was, &after.attention) {
+            (was, now) if was == now.as_ref() => 0,
+            (was, now) => usize::from(was.is_some()) + usize::from(now.is_some()),
+        };
+        1 + attention + ruling::due_rows(self.view.streams.get(name), after)
     }
 
     fn merge(&mut self, trial: Trial) {
@@ -336,6 +337,7 @@ impl<'a> Draft<'a> {
                 ops.push(Op::Upsert(after.attention_row(key, name)));
             }
         }
+        ops.extend(ruling::due_ops(name, before, after, self.view.gone));
         ops
     }
 
@@ -401,9 +403,14 @@ fn advance(stream: &mut Stream, candidate: &Candidate, recorded: Timestamp) {
         None => (happened, happened),
         Some((first, last)) => (first.min(happened), last.max(happened)),
     });
+    if let Some(ruling) = event.ruling {
+        stream.due = ruling.due;
+    }
     let Some(status) = &event.status else { return };
-    // Queues invert: an event that happened before the one which set the status never changes it.
-    let later = stream.status.as_ref().is_none_or(|set| (happened, &event.id) > (set.since, &set.event));
+    // Queues invert: an event that happened before the one which set the status never changes it,
+    // unless a state machine has ruled.
+    let later = event.ruling.is_some()
+        || stream.status.as_ref().is_none_or(|set| (happened, &event.id) > (set.since, &set.event));
     if later {
         stream.status =
             Some(StreamStatus { status: status.clone(), since: happened, event: event.id.clone() });

@@ -14,6 +14,8 @@ pub(super) enum Rule {
     AttemptId,
     /// A known identity gets its first answer before any other rule may refuse it.
     IdentityFirst,
+    /// A winner that lost a race lately rests after each commit, so that the others get a turn.
+    WinnerRests,
 }
 
 impl Rule {

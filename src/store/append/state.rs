@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use lru::LruCache;
 use tokio::time::timeout;
 
@@ -220,13 +220,20 @@ impl State {
         let read = stream::iter(cold)
             .map(|name| self.read_stream(name))
             .buffer_unordered(PARALLEL_READS)
-            .try_collect::<Vec<_>>()
-            .await?;
-        for (name, stream) in read {
-            self.streams.put(name.clone(), stream.clone());
-            found.insert(name, stream);
+            .collect::<Vec<_>>()
+            .await;
+        // What was read stays, also when something else was not: the next try has less to read.
+        let mut failure = None;
+        for outcome in read {
+            match outcome {
+                Ok((name, stream)) => {
+                    self.streams.put(name.clone(), stream.clone());
+                    found.insert(name, stream);
+                }
+                Err(error) => failure = Some(error),
+            }
         }
-        Ok(found)
+        failure.map_or(Ok(found), Err)
     }
 
     async fn read_stream(&self, name: StreamName) -> Result<(StreamName, Stream), StateError> {
@@ -245,19 +252,20 @@ impl State {
         let read = stream::iter(identities)
             .map(|identity| self.read_identity(identity))
             .buffer_unordered(PARALLEL_READS)
-            .try_collect::<Vec<_>>()
-            .await?;
-        let mut found = Vec::new();
-        for (identity, stored) in read {
-            match stored {
-                None => drop(self.identities.pop(&identity)),
-                Some(stored) => {
+            .collect::<Vec<_>>()
+            .await;
+        let (mut found, mut failure) = (Vec::new(), None);
+        for outcome in read {
+            match outcome {
+                Ok((identity, None)) => drop(self.identities.pop(&identity)),
+                Ok((identity, Some(stored))) => {
                     self.identities.put(identity.clone(), stored.clone());
                     found.push((identity, stored));
                 }
+                Err(error) => failure = Some(error),
             }
         }
-        Ok(found)
+        failure.map_or(Ok(found), Err)
     }
 
     async fn read_identity(&self, identity: Identity) -> Result<(Identity, Option<Stored>), StateError> {

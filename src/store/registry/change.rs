@@ -108,6 +108,7 @@ pub fn own_event(
         expected: crate::domain::event::Expected::Any,
         extensions: BTreeMap::new(),
         status: None,
+        ruling: None,
         state: None,
         essentials: BTreeMap::new(),
         starts_stream: false,

@@ -22,6 +22,8 @@ pub struct Stream {
     pub times: Option<(Timestamp, Timestamp)>,
     /// The status under which the stream has an attention row now.
     pub attention: Option<Status>,
+    /// When it falls due, where it does: it then has a row that a timer reads.
+    pub due: Option<Timestamp>,
 }
 
 /// A stream's status and the event that set it, which only a later event can change.
@@ -54,7 +56,15 @@ impl Stream {
         if let Some(attention) = &self.attention {
             row = row.with("Attention", text(attention));
         }
+        if let Some(due) = self.due {
+            row = row.with("Due", text(due));
+        }
         row
+    }
+
+    /// Writes the row under which a timer finds the stream.
+    pub fn due_row(&self, key: String, name: &StreamName) -> Row {
+        on_stream(Row::new(key), name).with("Version", number(self.version))
     }
 
     /// Writes the row that lists the stream among those which want attention.
@@ -90,6 +100,7 @@ impl Stream {
             state: row.str("State").map(str::to_owned),
             times,
             attention,
+            due: row.str("Due").map(|_| r.time("Due")).transpose()?,
         };
         Ok((r.stream()?, stream))
     }

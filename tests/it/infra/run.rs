@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     time::Duration,
 };
 
@@ -17,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::model::{Deployment, Query, sources};
-use crate::support::handler::{Handler, LOG_FILE, instance_event};
+use crate::support::handler::{Handler, instance_event};
 
 /// A trace context that senders put into events.
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -35,18 +34,9 @@ pub(super) async fn lines() -> &'static [Value] {
 }
 
 async fn gather() -> Vec<Value> {
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("log");
-    let path = log.to_str().unwrap();
-    embedded(folder.path(), path).await;
-    azurite(path).await;
-    nobody_gives_a_token(path).await;
-    read(&log)
-}
-
-fn read(log: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    text.lines()
+    let lines = [embedded().await, azurite().await, nobody_gives_a_token().await].concat();
+    lines
+        .iter()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
         .collect()
 }
@@ -57,9 +47,9 @@ fn faulted(tenant: &str, id: &str) -> String {
     event.to_string()
 }
 
-async fn embedded(folder: &Path, log: &str) {
-    let data = folder.join("data");
-    let settings = [("ANNALS_DATA_DIR", data.to_str().unwrap()), ("ANNALS_LOG", "info"), (LOG_FILE, log)];
+async fn embedded() -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [("ANNALS_DATA_DIR", folder.path().to_str().unwrap()), ("ANNALS_LOG", "info")];
     let handler = Handler::start(&settings).await;
     handler.register("acme").await;
     handler.invoke("ingest", &faulted("acme", "f-1"), 1).await.unwrap();
@@ -81,10 +71,10 @@ async fn embedded(folder: &Path, log: &str) {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let refused = client.post(handler.url("/ingest")).body("{}").send().await.unwrap();
     assert_eq!(refused.status().as_u16(), 500);
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    said(&handler).await
 }
 
-async fn azurite(log: &str) {
+async fn azurite() -> Vec<String> {
     let azurite = Azurite::shared().expect("Azurite starts");
     let proxy = FaultProxy::start(&azurite).await.expect("the proxy starts");
     let base = format!("q{}", uuid::Uuid::new_v4().simple());
@@ -98,7 +88,6 @@ async fn azurite(log: &str) {
         ("ANNALS_INGEST_QUEUE", base.as_str()),
         ("ANNALS_PUBLISH_QUEUE", &format!("{base}-out")),
         ("ANNALS_LOG", "info"),
-        (LOG_FILE, log),
     ];
     let handler = Handler::start(&settings).await;
     handler.register("silo").await;
@@ -116,22 +105,28 @@ async fn azurite(log: &str) {
         proxy.heal();
     };
     tokio::join!(stored, healed).0.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    said(&handler).await
 }
 
 /// An identity that gives no token: the handler starts all the same, and says so.
-async fn nobody_gives_a_token(log: &str) {
+async fn nobody_gives_a_token() -> Vec<String> {
     let settings = [
         ("AnnalsStorage__tableServiceUri", "http://127.0.0.1:1/devstoreaccount1"),
         ("AnnalsStorage__queueServiceUri", "http://127.0.0.1:1/devstoreaccount1"),
         ("IDENTITY_ENDPOINT", "http://127.0.0.1:1/token"),
         ("IDENTITY_HEADER", "h"),
         ("ANNALS_LOG", "info"),
-        (LOG_FILE, log),
     ];
     let handler = Handler::start(&settings).await;
     let asked = handler.invoke("sweep", "", 1);
     assert!(tokio::time::timeout(Duration::from_secs(60), asked).await.expect("an answer").is_err());
+    said(&handler).await
+}
+
+/// All that a handler has said, its last line included.
+async fn said(handler: &Handler) -> Vec<String> {
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    handler.logged("")
 }
 
 /// The fields of each line, by its `evt`.

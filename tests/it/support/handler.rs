@@ -1,26 +1,29 @@
 //! The built handler on a real port, with the Functions host played by the test.
 
 use std::{
-    fs::File,
+    io::{BufRead, BufReader},
     net::TcpListener,
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
-
-/// No setting of the handler: the file that its stdout goes to.
-pub(crate) const LOG_FILE: &str = "TEST_LOG_FILE";
+use tempfile::TempDir;
 
 /// A handler process; it dies with this value.
 pub(crate) struct Handler {
     pub(crate) port: u16,
     settings: Vec<(String, String)>,
-    child: Child,
+    child: Mutex<Child>,
     client: Client,
+    log: Log,
 }
+
+/// What a handler has said, line by line.
+type Log = Arc<Mutex<Vec<String>>>;
 
 impl Handler {
     /// Starts it with these settings, and waits until it answers.
@@ -28,9 +31,10 @@ impl Handler {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let owned = |pair: &(&str, &str)| (pair.0.to_owned(), pair.1.to_owned());
         let settings: Vec<_> = settings.iter().map(owned).collect();
-        let child = spawn(port, &settings);
+        let log = Log::default();
+        let child = Mutex::new(spawn(port, &settings, &log));
         let client = Client::builder().timeout(Duration::from_secs(40)).no_proxy().build().unwrap();
-        let handler = Self { port, settings, child, client };
+        let handler = Self { port, settings, child, client, log };
         handler.ready().await;
         handler
     }
@@ -44,11 +48,19 @@ impl Handler {
     }
 
     /// SIGKILL, as the host does it, and a new start on the same port.
-    pub(crate) async fn kill_and_restart(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.child = spawn(self.port, &self.settings);
+    pub(crate) async fn kill_and_restart(&self) {
+        {
+            let mut child = self.child.lock().unwrap();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            *child = spawn(self.port, &self.settings, &self.log);
+        }
         self.ready().await;
+    }
+
+    /// Lines of its log that hold this text.
+    pub(crate) fn logged(&self, text: &str) -> Vec<String> {
+        self.log.lock().unwrap().iter().filter(|line| line.contains(text)).cloned().collect()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -121,20 +133,13 @@ impl Handler {
 
 impl Drop for Handler {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let mut child = self.child.lock().unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
-/// Where its log goes: nowhere, unless a test wants to read it.
-fn log(settings: &[(String, String)]) -> Stdio {
-    match settings.iter().find(|(name, _)| name == LOG_FILE) {
-        Some((_, path)) => File::options().create(true).append(true).open(path).unwrap().into(),
-        None => Stdio::null(),
-    }
-}
-
-fn spawn(port: u16, settings: &[(String, String)]) -> Child {
+fn spawn(port: u16, settings: &[(String, String)], log: &Log) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
     command
         .env_clear()
@@ -147,8 +152,14 @@ fn spawn(port: u16, settings: &[(String, String)]) -> Child {
         .env("ANNALS_DEV", "1")
         .envs(settings.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
-        .stdout(log(settings));
-    command.spawn().expect("the handler starts")
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().expect("the handler starts");
+    let (stdout, log) = (child.stdout.take().expect("stdout is piped"), Arc::clone(log));
+    std::thread::spawn(move || {
+        let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        lines.for_each(|line| log.lock().unwrap().push(line));
+    });
+    child
 }
 
 /// An event of a workflow instance, as Marain publishes it.
@@ -159,4 +170,12 @@ pub(crate) fn instance_event(tenant: &str, id: &str, instance: &str, kind: &str,
         "specversion": "1.0", "id": id, "source": "/engine", "type": format!("io.marain.workflow.instance.{kind}"),
         "time": "2026-11-24T09:00:00Z", "maraintenantid": tenant, "data": members,
     })
+}
+
+/// A handler on an embedded store of its own, with the tenant `acme`.
+pub(crate) async fn embedded() -> (TempDir, Handler) {
+    let folder = tempfile::tempdir().unwrap();
+    let handler = Handler::start(&[("ANNALS_DATA_DIR", folder.path().to_str().unwrap())]).await;
+    handler.register("acme").await;
+    (folder, handler)
 }

@@ -1,6 +1,8 @@
 //! What tests share.
 
-pub(crate) mod azurite;
 pub(crate) mod dev;
 pub(crate) mod handler;
+pub(crate) mod load;
+pub(crate) mod queues;
 pub(crate) mod raw;
+pub(crate) mod read;

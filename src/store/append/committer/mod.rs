@@ -28,6 +28,14 @@ const WAITING: usize = 1_024;
 const GROUP: usize = 100;
 /// How long a process lets others in after it lost a race.
 const CONTESTED: Duration = Duration::from_secs(10);
+/// How long a process that is never without work goes on as if it were alone.
+const ALONE: Duration = Duration::from_secs(2);
+/// Round trips in which a process that has lost can read what it must, and commit.
+const TURN: f64 = 4.0;
+/// Most processes that a winner waits for, one after the other.
+const MOST_TURNS: usize = 8;
+/// Longest rest of a winner, however slow storage is.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 /// First and longest pause after a failure that may pass.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 /// Furthest that this process's clock may be from the storage service's.

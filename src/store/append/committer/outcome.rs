@@ -4,7 +4,7 @@ use rand::Rng;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    CONTESTED, PAUSE, Pending,
+    ALONE, CONTESTED, LONGEST_REST, MOST_TURNS, PAUSE, Pending, TURN,
     line::Next,
     worker::{Placed, Worker, fail},
 };
@@ -70,13 +70,23 @@ impl Worker {
         }
     }
 
-    /// A winner that lost a race lately rests for one or two round trips, so that those who have to
-    /// read before they can try again get a turn. (Back-off on the loser starves it: see ADR 0004.)
+    /// A winner that lost a race lately rests for one or two round trips for each process that wants
+    /// a turn, so that those who have to read before they can try again get one. (Back-off on the
+    /// loser starves it: see ADR 0008.) One that always wins never hears of the others: it lets them
+    /// in now and then all the same.
     async fn let_others_in(&mut self) {
-        if self.contested.is_some_and(|at| at.elapsed() < CONTESTED) {
-            let rest = self.round_trip.mul_f64(self.random.random_range(1.0..2.0));
-            sleep(rest).await;
+        let others = std::mem::take(&mut self.foreign).clamp(1, MOST_TURNS);
+        if !Rule::WinnerRests.holds() {
+            return;
         }
+        let contested = self.contested.is_some_and(|at| at.elapsed() < CONTESTED);
+        let round_trips = match contested {
+            true => self.random.random_range(1.0..2.0) * others as f64,
+            false if self.rested.elapsed() >= ALONE => TURN,
+            false => return,
+        };
+        sleep(self.round_trip.mul_f64(round_trips).min(LONGEST_REST)).await;
+        self.rested = Instant::now();
     }
 
     /// Finds out what became of a batch that was not plainly committed, and what to do next.

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    CommitterContext, IDLE, MAX_SKEW, PAUSE, Pending,
+    CommitterContext, IDLE, MAX_SKEW, PAUSE, Pending, TURN,
     line::{Line, Next},
     outcome::rejoin,
 };
@@ -63,6 +63,10 @@ pub(super) struct Worker {
     pub(super) proven: u64,
     /// When another process last moved the head under us.
     pub(super) contested: Option<Instant>,
+    /// Commits of other processes since our own last one: how many of them want a turn.
+    pub(super) foreign: usize,
+    /// When this process last left room for others.
+    pub(super) rested: Instant,
     /// Mean duration of a commit.
     pub(super) round_trip: Duration,
     /// Failures since the last success.
@@ -85,6 +89,8 @@ impl Worker {
             line: Line::default(),
             proven: 0,
             contested: None,
+            foreign: 0,
+            rested: Instant::now(),
             round_trip: Duration::ZERO,
             failures: 0,
             strikes: 0,
@@ -104,6 +110,7 @@ impl Worker {
     /// Takes what has arrived, and waits when nobody's turn is now; false when it is time to end.
     async fn gather(&mut self) -> bool {
         if !self.line.is_ready() {
+            let idle = Instant::now();
             let until = self.line.next_turn().unwrap_or_else(|| Instant::now() + IDLE);
             match timeout_at(until, self.arrivals.recv()).await {
                 Ok(Some(pending)) => self.line.join(pending),
@@ -111,6 +118,9 @@ impl Worker {
                 // From here nobody can send; what came in just before is still served.
                 Err(_) if self.line.is_empty() => self.arrivals.close(),
                 Err(_) => {}
+            }
+            if idle.elapsed() >= self.round_trip.mul_f64(TURN) {
+                self.rested = Instant::now();
             }
         }
         while let Ok(pending) = self.arrivals.try_recv() {
@@ -279,6 +289,7 @@ impl Worker {
     pub(super) async fn refresh(&mut self) -> Result<Vec<Commit>, StateError> {
         let ticket = self.line.last_ticket();
         let commits = self.state.refresh().await?;
+        self.foreign += commits.len();
         self.proven = self.proven.max(ticket);
         Ok(commits)
     }

@@ -154,13 +154,22 @@ fn refused(
         }
         Refusal::IdentityRepeated { .. } => return Err("no append holds an identity twice".to_owned()),
         Refusal::BatchTooLarge => {
+            nowhere(log, job)?;
             demand!(delivery.append.events.len() > 12, "a small append is called too large");
         }
         Refusal::NotStorable { .. } => {
+            nowhere(log, job)?;
             let refuses = storage.weather.poison == Some(Poison::Refused);
             demand!(job.poisonous && refuses, "a good append is called not storable");
         }
     }
+    Ok(())
+}
+
+/// What is refused for what it is was not stored before, and never will be.
+fn nowhere(log: &Log<'_>, job: &Job) -> Result<(), Broken> {
+    let stored = |id: &str| log.values().any(|kept| kept.essentials.id.as_str() == id);
+    demand!(!job.atomic || !job.events.iter().any(|event| stored(&event.id)), "refused, and stored");
     Ok(())
 }
 

@@ -194,6 +194,12 @@ fn streams(storage: &Storage, log: &Log<'_>, expected: &mut BTreeSet<String>) ->
             demand!(known, "{key} names a version that is not there");
             expected.insert(key);
         }
+        if let Some(due) = stream.due {
+            let key = keys::due(&name, due);
+            let row = read(storage, &key)?;
+            demand!(rows::linked_stream(row).is_ok_and(|linked| linked == name), "{key} leads elsewhere");
+            expected.insert(key);
+        }
     }
     Ok(())
 }
@@ -206,9 +212,12 @@ fn fold(history: &[&Kept<'_>]) -> Stream {
     stream.times = first.zip(last);
     let mut newest = None;
     for kept in history {
+        if let Some(ruling) = kept.sketch.ruling {
+            stream.due = ruling.due;
+        }
         let Some(status) = kept.essentials.status.clone() else { continue };
         let stamp = (happened(kept), kept.essentials.id.clone());
-        if newest.as_ref().is_some_and(|newest| *newest >= stamp) {
+        if kept.sketch.ruling.is_none() && newest.as_ref().is_some_and(|newest| *newest >= stamp) {
             continue;
         }
         stream.state = kept.sketch.state.clone().or(stream.state);

@@ -5,6 +5,7 @@
 //! `ANNALS_SIM_SEED=n cargo test --lib one_seed -- --nocapture`
 
 mod answers;
+mod capture;
 mod check;
 mod faults;
 mod storage;

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::{faults::millis, world::epoch};
 use crate::{
     domain::{
-        event::{Data, Expected, NewEvent, Target},
+        event::{Data, Expected, NewEvent, Ruling, Target},
         ids::{Category, CorrelationId, EventId, EventType, Source, Status, StreamId, StreamName},
         timestamp::Timestamp,
     },
@@ -50,6 +50,8 @@ pub(super) struct Sketch {
     pub(super) id: String,
     pub(super) stream: StreamName,
     pub(super) status: Option<&'static str>,
+    /// A state machine's, in some events that set a status.
+    pub(super) ruling: Option<Ruling>,
     pub(super) state: Option<String>,
     pub(super) time: Option<Timestamp>,
     pub(super) correlation: Option<String>,
@@ -112,6 +114,13 @@ impl Drawer<'_> {
         jobs
     }
 
+    /// A job with one event.
+    pub(super) fn single(&mut self, number: usize) -> Job {
+        let mut job = self.job(number);
+        job.events.truncate(1);
+        job
+    }
+
     fn job(&mut self, number: usize) -> Job {
         let count = match self.random.random_range(0..100) {
             0..70 => 1,
@@ -152,11 +161,15 @@ impl Drawer<'_> {
         let stream = if same { stream.clone() } else { self.stream() };
         let statuses = [None, None, Some("waiting"), Some("faulted"), Some("in-doubt"), Some("complete")];
         let status = statuses[self.random.random_range(0..statuses.len())];
+        let ruling = (status.is_some() && self.random.random_bool(0.3)).then(|| Ruling {
+            due: self.random.random_bool(0.6).then(|| epoch(self.random.random_range(0..9))),
+        });
         let hope = if self.random.random_bool(self.hopes) { self.hope() } else { Hope::Fixed(Expected::Any) };
         Sketch {
             id: format!("{job}-{index}"),
             stream,
             status,
+            ruling,
             state: self.random.random_bool(0.3).then(|| format!("state-{job}")),
             // Few different times, so that some are the same and the id decides.
             time: self.random.random_bool(0.8).then(|| epoch(self.random.random_range(-20..20))),
@@ -289,6 +302,7 @@ impl Sketch {
             expected,
             extensions: BTreeMap::new(),
             status: self.status.map(|status| Status::parse(status).unwrap()),
+            ruling: self.ruling,
             state: self.state.clone(),
             essentials: BTreeMap::new(),
             starts_stream: self.starts_stream,

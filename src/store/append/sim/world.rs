@@ -54,9 +54,9 @@ pub(super) fn first_head() -> Head {
 
 /// A clock that is a little wrong.
 #[derive(Debug)]
-struct SimClock {
-    began: Instant,
-    skew: i64,
+pub(super) struct SimClock {
+    pub(super) began: Instant,
+    pub(super) skew: i64,
 }
 
 impl Clock for SimClock {

@@ -1,10 +1,12 @@
+//! Bearer tokens: the published attacks on JWTs, each refused, against an issuer on this machine.
+
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use super::*;
-use crate::{
+use annals::{
+    access::token::{IssuerKeys, Pace, TokenError, Tokens},
     store::digest::hmac,
     testing::issuer::{Issuer, SigningKey, unsigned},
 };

@@ -1,0 +1,117 @@
+//! Two to eight saturated processes on one partition: who has just won the head is ahead in the
+//! race for it, since everybody else must read before they can try again. Nobody may starve.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+use tokio::{task::JoinSet, time::Instant};
+
+use super::{
+    check::{self, Broken, demand},
+    faults::Weather,
+    storage::Storage,
+    table::SimTable,
+    workload::{Drawer, Job},
+    world::{Debts, SimClock, first_head, partition, table_name},
+};
+use crate::store::append::{Committer, CommitterContext, Debtor};
+
+/// How long the processes are kept busy.
+const BUSY: Duration = Duration::from_secs(20);
+/// Longest that anybody may wait while others are served.
+const LONGEST: Duration = Duration::from_secs(5);
+/// Deliveries in flight to each process.
+const IN_FLIGHT: usize = 4;
+
+/// What everybody in this world shares.
+struct Arena {
+    storage: Arc<Mutex<Storage>>,
+    random: Mutex<SmallRng>,
+    /// What has been sent so far.
+    jobs: Mutex<Vec<Job>>,
+    longest: Mutex<Duration>,
+    until: Instant,
+}
+
+impl Arena {
+    /// A client that always has an append in flight to one process.
+    async fn client(self: Arc<Self>, committer: Committer) {
+        while Instant::now() < self.until {
+            let append = {
+                let (mut jobs, mut random) = (self.jobs.lock().unwrap(), self.random.lock().unwrap());
+                let mut drawer = Drawer {
+                    random: &mut random,
+                    processes: 1,
+                    streams: 50,
+                    span: BUSY,
+                    feed: false,
+                    poison: false,
+                    hopes: 0.0,
+                    copies: 0.0,
+                };
+                let job = drawer.single(jobs.len());
+                let append = job.append(&job.events(|_| 0), false, &mut random);
+                jobs.push(job);
+                append
+            };
+            let sent = Instant::now();
+            let answer = committer.append(append, sent + Duration::from_secs(600)).await;
+            answer.expect("nothing goes wrong here");
+            let mut longest = self.longest.lock().unwrap();
+            *longest = sent.elapsed().max(*longest);
+        }
+    }
+}
+
+/// Keeps so many processes busy, and gives the longest wait of any delivery.
+pub(super) fn longest_wait(seed: u64, processes: usize) -> Result<Duration, Broken> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut random = SmallRng::seed_from_u64(seed);
+        // From a nearby region to a far one, the way steady as it is in a data centre.
+        let way = random.random_range(2..15);
+        let weather = Weather { latency: (way, way + 1 + way / 5), ..Weather::default() };
+        let storage = Storage::new(weather, random.clone(), first_head().row(), false);
+        let began = Instant::now();
+        let arena = Arc::new(Arena {
+            storage: Arc::new(Mutex::new(storage)),
+            random: Mutex::new(random),
+            jobs: Mutex::default(),
+            longest: Mutex::default(),
+            until: began + BUSY,
+        });
+        let mut clients = JoinSet::new();
+        for process in 0..processes {
+            let committer = Committer::spawn(CommitterContext {
+                table: Arc::new(SimTable { process, storage: Arc::clone(&arena.storage) }),
+                name: table_name(),
+                partition: partition(),
+                clock: Arc::new(SimClock { began, skew: 0 }),
+                debtor: Arc::new(Debts::default()) as Arc<dyn Debtor>,
+                seed: arena.random.lock().unwrap().random(),
+            });
+            for _ in 0..IN_FLIGHT {
+                clients.spawn(Arc::clone(&arena).client(committer.clone()));
+            }
+        }
+        while let Some(ended) = clients.join_next().await {
+            ended.map_err(|error| error.to_string())?;
+        }
+        let jobs = arena.jobs.lock().unwrap();
+        let log = check::rows(&arena.storage.lock().unwrap(), &jobs)?;
+        demand!(log.len() == jobs.len(), "{} of {} are stored", log.len(), jobs.len());
+        Ok(*arena.longest.lock().unwrap())
+    })
+}
+
+/// Whether nobody waited long.
+pub(super) fn nobody_starves(seed: u64, processes: usize) -> Result<(), Broken> {
+    let longest = longest_wait(seed, processes)?;
+    println!("seed {seed}, {processes} processes: the longest wait was {longest:?}");
+    demand!(longest <= LONGEST, "seed {seed}: with {processes} processes somebody waited {longest:?}");
+    Ok(())
+}
