@@ -380,11 +380,12 @@ impl Store {
 }
 
 /// The signal that an instance faults: one line for each event that says so, the first time it is
-/// stored. (Should we die right here, the gauge still counts the instance.)
+/// stored. No warning: Annals itself is well. (Should we die right here, the gauge still counts the
+/// instance.)
 fn tell_of_fault(tenant: &Tenant, answer: &Answer) {
     let essentials = &answer.stored.essentials;
     if essentials.status.as_ref().is_some_and(|status| status.as_str() == FAULTED) {
-        tracing::warn!(
+        tracing::info!(
             evt = "instance.faulted",
             tenant = %tenant.id,
             category = %essentials.category,

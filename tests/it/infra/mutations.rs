@@ -167,6 +167,8 @@ fn what_must_not_be_there_is_named_too() {
             "Other",
             "AnnalsEventGrid__topicEndpointUri",
         ),
+        (APP, "'azd-service-name': 'annals'", "'azd-service-name': 'other'", "azd-service-name"),
+        ("azure.yaml", "dist: dist/app", "dist: dist", "dist: dist/app"),
         (
             "Cargo.toml",
             "azure_core = ",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::model::Deployment;
+use super::super::model::{APP, Deployment};
 
 pub(super) fn connections(deployment: &Deployment) -> Vec<String> {
     let mut findings = Vec::new();
@@ -126,6 +126,26 @@ pub(super) fn host(deployment: &Deployment) -> Vec<String> {
         findings.push(
             "host.json: maxDequeueCount × visibilityTimeout must outlast an outage of four hours".to_owned(),
         );
+    }
+    findings
+}
+
+/// azd finds the app by its tag, and publishes what xtask has made.
+pub(super) fn azd(deployment: &Deployment) -> Vec<String> {
+    let file = deployment.sources.get("azure.yaml").map(String::as_str).unwrap_or_default();
+    let says = |line: &str| file.lines().any(|one| one.trim() == line);
+    let wanted = [
+        "host: function",
+        "language: custom",
+        "dist: dist/app",
+        "run: cargo run --locked -p xtask -- package",
+    ];
+    let mut findings: Vec<_> =
+        wanted.iter().filter(|line| !says(line)).map(|line| format!("azure.yaml must say {line}")).collect();
+    let app = deployment.sources.get(APP).map(String::as_str).unwrap_or_default();
+    let tag = app.split("'azd-service-name': '").nth(1).and_then(|rest| rest.split('\'').next());
+    if tag.is_none_or(|service| !says(&format!("{service}:"))) {
+        findings.push(format!("azure.yaml has no service of the name in the tag azd-service-name of {APP}"));
     }
     findings
 }

@@ -19,6 +19,7 @@ pub(super) fn all(deployment: &Deployment) -> Vec<String> {
         functions::connections,
         functions::functions,
         functions::host,
+        functions::azd,
         roles::roles,
         parameters::parameters,
     ];
