@@ -92,7 +92,7 @@ impl Cli {
 
 async fn serve() -> anyhow::Result<()> {
     let lookup = |name: &str| std::env::var(name).ok();
-    telemetry::start(lookup("ANNALS_LOG").as_deref(), true);
+    telemetry::serve(lookup("ANNALS_LOG").as_deref(), lookup("ANNALS_OTLP_ENDPOINT").as_deref());
     if lookup(dev::PARENT).is_some() {
         host::end_with_parent();
     }

@@ -23,7 +23,7 @@ pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Every setting that this program reads, with what it means. `docs/OPERATIONS.md` and the
 /// Bicep are checked against this list.
-pub const SETTINGS: [(&str, &str); 33] = [
+pub const SETTINGS: &[(&str, &str)] = &[
     ("FUNCTIONS_CUSTOMHANDLER_PORT", "loopback port to listen on; set by the Functions host"),
     ("AnnalsStorage", "connection string of the storage account (`UseDevelopmentStorage=true` for Azurite)"),
     (
@@ -41,6 +41,10 @@ pub const SETTINGS: [(&str, &str); 33] = [
     ("ANNALS_INGEST_QUEUE", "queue on which messages come in (annals-ingest)"),
     ("ANNALS_PUBLISH_QUEUE", "queue on which commits wait to be published (annals-publish)"),
     ("ANNALS_LOG", "tracing filter (info)"),
+    (
+        "ANNALS_OTLP_ENDPOINT",
+        "base URL of an OpenTelemetry collector (OTLP over HTTP); spans stay here without it",
+    ),
     ("ANNALS_AUTH", "how callers prove who they are: `entra`, `keys`, `entra,keys` or `platform`; required"),
     (
         "ANNALS_OPERATORS",
@@ -151,6 +155,7 @@ impl Settings {
             })
         };
         url(lookup, "AnnalsEventGrid__topicEndpointUri")?;
+        url(lookup, "ANNALS_OTLP_ENDPOINT")?;
         let public_url = url(lookup, "ANNALS_PUBLIC_URL")?;
         if public_url.as_ref().is_some_and(|url| url.query().is_some() || url.fragment().is_some()) {
             return Err(ConfigError::new("ANNALS_PUBLIC_URL", "must be a URL without query and fragment"));

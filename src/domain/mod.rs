@@ -22,5 +22,11 @@ pub mod position;
 pub mod redaction;
 pub mod timestamp;
 
+/// Status of an instance that has failed.
+pub const FAULTED: &str = "faulted";
+/// Status of a command of which nobody knows what became.
+pub const IN_DOUBT: &str = "in-doubt";
+/// Status of a command that waits for approvals.
+pub const PENDING_APPROVAL: &str = "pending-approval";
 /// Statuses that put a stream on the list of those which want an operator's attention.
-pub const ATTENTION: [&str; 3] = ["faulted", "in-doubt", "pending-approval"];
+pub const ATTENTION: [&str; 3] = [FAULTED, IN_DOUBT, PENDING_APPROVAL];

@@ -11,16 +11,17 @@ use axum::{
 };
 use futures::FutureExt;
 use tokio::time::{Duration, Instant, timeout};
+use tracing::Instrument;
 
 use super::{
-    App, dead,
+    App, dead, gauge,
     ingest::{self, Chance, IngestError, Outcome},
     wire::{QueueMessage, Success, WireError},
 };
 use crate::{
     feed::{
         Feed,
-        handover::{self, HandoverError, PublishMessage},
+        handover::{HandoverError, PublishMessage},
     },
     journal::SweepError,
     queue::PutError,
@@ -30,7 +31,7 @@ use crate::{
         registry::{RegistryError, Tenant},
         rows::BadRow,
     },
-    telemetry::chain,
+    telemetry::{chain, trace::Trace},
 };
 
 /// From this delivery on, a message on which we break becomes a dead letter: the third crash of
@@ -39,6 +40,8 @@ const GIVE_UP: u32 = 5;
 /// Longest time that an invocation takes before it fails: storage that has fallen silent must not
 /// hold the host's messages for ever.
 const LIMIT: Duration = Duration::from_secs(28);
+/// The same for a timer, which ends on its own after a minute and what it was just doing.
+const TIMER_LIMIT: Duration = Duration::from_secs(90);
 
 /// Why an invocation fails. The host gives the message back to its queue.
 #[derive(Debug, thiserror::Error)]
@@ -91,29 +94,35 @@ async fn invocation(
     let started = Instant::now();
     let id = headers.get_all("x-azure-functions-invocationid").iter().next_back();
     let invocation_id = id.and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
-    let result = match timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
+    let trace = Trace::of(headers);
+    let span = tracing::info_span!("invocation", function, invocation_id, trace_id = trace.id());
+    trace.adopt(&span);
+    let work = trace.clone().scope(AssertUnwindSafe(work).catch_unwind().instrument(span));
+    let result = match timeout(limit, work).await {
         Ok(result) => result.unwrap_or(Err(Failure::Panic)),
         Err(_) => Err(Failure::Late),
     };
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     match result {
-        Ok((success, Outcome { events, stored, duplicates, dead })) => {
-            let published = events.len();
+        Ok((success, Outcome { events, stored, duplicates, dead, about })) => {
             tracing::info!(
                 evt = "invocation",
                 function,
                 invocation_id,
+                tenant = about.one_tenant(),
+                stream = about.one_stream(),
                 stored,
                 duplicates,
                 dead,
-                published,
-                duration_ms
+                published = events.len(),
+                duration_ms,
+                trace_id = about.trace_id(&trace)
             );
             Ok(Json(if events.is_empty() { success } else { Success::publishing(events) }))
         }
         Err(failure) => {
-            let error = chain(&failure);
-            tracing::error!(evt = "invocation.failed", function, invocation_id, error, duration_ms);
+            let (error, trace_id) = (chain(&failure), trace.id());
+            tracing::error!(evt = "invocation.failed", function, invocation_id, error, duration_ms, trace_id);
             Err(failure)
         }
     }
@@ -220,7 +229,9 @@ pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, bod
         let events = commit.events()?.into_iter().filter(|event| !event.ingest);
         let events =
             events.filter_map(|event| feed.event(request.partition, commit.recorded, &event)).collect();
-        Ok(done(Outcome { events, ..Outcome::default() }))
+        let mut outcome = Outcome { events, ..Outcome::default() };
+        outcome.about.tenant(&tenant.id);
+        Ok(done(outcome))
     })
     .await
 }
@@ -246,7 +257,7 @@ pub(super) async fn publish_poison(State(app): State<Arc<App>>, headers: HeaderM
 
 /// Hands over feed debt that its writer left behind, and puts on record what fell due.
 pub(super) async fn sweep(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
-    invocation("sweep", handover::SWEEP + LIMIT, &headers, async {
+    invocation("sweep", TIMER_LIMIT, &headers, async {
         let now = app.store.clock().now();
         let (handed, fallen) = tokio::join!(app.handover.sweep(&app.store, now), app.journal.sweep(now));
         let (handed, fallen) = (handed?, fallen?);
@@ -256,6 +267,15 @@ pub(super) async fn sweep(State(app): State<Arc<App>>, headers: HeaderMap) -> In
         if fallen > 0 {
             tracing::info!(evt = "journal.swept", events = fallen);
         }
+        Ok(done(Outcome::default()))
+    })
+    .await
+}
+
+/// Says how every tenant and queue stands.
+pub(super) async fn gauge(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
+    invocation("gauge", TIMER_LIMIT, &headers, async {
+        gauge::gauge(&app).await?;
         Ok(done(Outcome::default()))
     })
     .await

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::time::{Duration, Instant};
 
-use super::{App, commands, dead, wire::QueueMessage};
+use super::{App, about::About, commands, dead, wire::QueueMessage};
 use crate::{
     domain::{
         cloud_event::DecodeError,
@@ -61,6 +61,8 @@ pub(super) struct Outcome {
     pub(super) stored: usize,
     pub(super) duplicates: usize,
     pub(super) dead: usize,
+    /// What it was about.
+    pub(super) about: About,
 }
 
 /// Stores every event of a message, each on its own account.
@@ -88,7 +90,8 @@ pub(super) async fn ingest(
                 outcome.duplicates += usize::from(repeated);
                 outcome.stored += usize::from(!repeated);
             }
-            Taken::Stored { answer, event } => {
+            Taken::Stored { tenant, answer, event } => {
+                outcome.about.event(&tenant.id, &answer);
                 outcome.duplicates += usize::from(answer.duplicate);
                 outcome.stored += usize::from(!answer.duplicate);
                 outcome.events.extend(event);
@@ -107,6 +110,7 @@ pub(super) async fn bury_whole(app: &App, queue: &str, message: &QueueMessage) -
 
 enum Taken {
     Stored {
+        tenant: Arc<Tenant>,
         answer: Box<Answer>,
         event: Option<Box<RawValue>>,
     },
@@ -150,7 +154,7 @@ impl Door<'_> {
         match self.store(&tenant, event).await? {
             Ok(answer) => {
                 let event = self.feed_event(&tenant, &answer)?;
-                Ok(Taken::Stored { answer: Box::new(answer), event })
+                Ok(Taken::Stored { tenant, answer: Box::new(answer), event })
             }
             Err(grave) => {
                 self.bury(Some(&tenant), raw.as_bytes(), grave.code, &grave.reason).await?;

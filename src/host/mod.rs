@@ -4,9 +4,11 @@
 //! invocation. Function routes therefore take a request only when its `Host` is our own loopback
 //! address, which a forwarded request, keeping the public one, never has.
 
+mod about;
 mod commands;
 mod dead;
 mod functions;
+mod gauge;
 mod ingest;
 mod serve;
 mod wire;
@@ -67,6 +69,7 @@ pub fn router(app: Arc<App>, port: u16) -> Router {
         .route("/publish", post(functions::publish))
         .route("/publish-poison", post(functions::publish_poison))
         .route("/sweep", post(functions::sweep))
+        .route("/gauge", post(functions::gauge))
         .route("/http", post(functions::http))
         .route_layer(middleware::from_fn_with_state(port, only_the_host));
     Router::new()

@@ -28,6 +28,7 @@ use axum::{
 };
 use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
 
 use self::problem::Problem;
 pub(crate) use self::{
@@ -36,7 +37,7 @@ pub(crate) use self::{
     roles::{check_principal, sorted as sorted_roles},
     views::TenantView,
 };
-use crate::host::App;
+use crate::{host::App, telemetry::trace::Trace};
 
 /// Largest body taken. An event has at most 512 KiB of data; a batch must fit into one commit
 /// of 4 MiB, and base64 adds a third.
@@ -70,9 +71,14 @@ async fn logged(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let response = next.run(request).await;
+    let trace = Trace::of(request.headers());
+    let span = tracing::info_span!("request", %method, path, trace_id = trace.id());
+    trace.adopt(&span);
+    let trace_id = trace.id().map(str::to_owned);
+    let response = trace.scope(next.run(request).instrument(span)).await;
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(evt = "request", %method, path, status = response.status().as_u16(), duration_ms);
+    let status = response.status().as_u16();
+    tracing::info!(evt = "request", %method, path, status, duration_ms, trace_id);
     response
 }
 

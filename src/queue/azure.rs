@@ -3,12 +3,12 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use azure_core::{Context, Policy, PolicyResult, Request};
+use azure_core::{Context, Method, Policy, PolicyResult, Request};
 use azure_storage_queues::QueueServiceClient;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
-use super::{PutError, QueueName, Queues};
-use crate::store::azure::Fault;
+use super::{PutError, QueueName, QueueState, Queues, StateError};
+use crate::{domain::timestamp::Timestamp, store::azure::Fault};
 
 /// Puts messages on the queues of a storage account. Cheap to clone.
 ///
@@ -40,6 +40,21 @@ impl Queues for AzureQueues {
             PutError { queue: queue.to_string(), reason: fault.to_string(), retry_after: fault.retry_after() }
         })
     }
+
+    async fn state(&self, queue: &QueueName) -> Result<QueueState, StateError> {
+        let client = self.service.queue_client(queue.as_str());
+        let failed = |error: &azure_core::Error| StateError {
+            queue: queue.to_string(),
+            reason: Fault::of(error).to_string(),
+        };
+        let metadata = client.get_metadata().await.map_err(|error| failed(&error))?;
+        let front = client.peek_messages().await.map_err(|error| failed(&error))?;
+        let oldest = front.messages.first().map(|message| message.insertion_time.unix_timestamp_nanos());
+        Ok(QueueState {
+            depth: metadata.approximate_messages_count as u64,
+            oldest: oldest.map(Timestamp::from_unix_nanos),
+        })
+    }
 }
 
 /// Messages that never expire: the SDK knows lifetimes in seconds only, and the service's own default
@@ -50,7 +65,9 @@ pub(crate) struct NeverExpiring;
 #[async_trait]
 impl Policy for NeverExpiring {
     async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
-        request.url_mut().query_pairs_mut().append_pair("messagettl", "-1");
+        if *request.method() == Method::Post {
+            request.url_mut().query_pairs_mut().append_pair("messagettl", "-1");
+        }
         match next.split_first() {
             Some((policy, rest)) => policy.send(ctx, request, rest).await,
             None => Err(Fault::Senseless.into()),

@@ -1,5 +1,5 @@
-//! The Queue port: putting a message on a storage queue, and nothing else. (Receiving is the
-//! Functions host's work.)
+//! The Queue port: putting a message on a storage queue, and asking how full one is. (Receiving is
+//! the Functions host's work.)
 
 #[cfg(feature = "azure")]
 pub mod azure;
@@ -8,6 +8,8 @@ pub mod dev;
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
+
+use crate::domain::timestamp::Timestamp;
 
 /// Name of a storage queue: 3 to 63 lower-case letters, digits and single hyphens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,6 +25,11 @@ impl QueueName {
             && !name.ends_with('-')
             && !name.contains("--");
         fits.then(|| Self(name.into()))
+    }
+
+    /// The queue on which the host puts what failed too often; `None` where its name would be too long.
+    pub fn poison(&self) -> Option<Self> {
+        Self::new(&format!("{self}-poison"))
     }
 
     /// The name as the service knows it.
@@ -49,10 +56,32 @@ pub struct PutError {
     pub retry_after: Option<Duration>,
 }
 
+/// How full a queue is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueState {
+    /// Messages on it, waiting or in flight. The service calls it approximate: never less.
+    pub depth: u64,
+    /// When the oldest message that waits now was put; `None` when none does, or the service does not say.
+    pub oldest: Option<Timestamp>,
+}
+
+/// A queue did not say how full it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the queue `{queue}` does not say how full it is ({reason})")]
+pub struct StateError {
+    /// The queue.
+    pub queue: String,
+    /// What happened, without addresses or secrets.
+    pub reason: String,
+}
+
 /// Puts messages on queues. A driver does not retry; a put that was answered is durable, one
 /// that failed may have happened all the same (consumers take duplicates).
 #[async_trait]
 pub trait Queues: Send + Sync + fmt::Debug {
     /// Puts one message, never expiring.
     async fn put(&self, queue: &QueueName, message: &[u8]) -> Result<(), PutError>;
+
+    /// How full a queue is.
+    async fn state(&self, queue: &QueueName) -> Result<QueueState, StateError>;
 }

@@ -22,6 +22,11 @@ const NOBODYS: &str = "annalsdeadletters";
 /// Bytes of a body in one row; a row ends at 1 MiB.
 const ROW_BODY: usize = 12 * MAX_BINARY;
 
+/// Letters that are counted, at most.
+pub const COUNTED: usize = 320;
+/// Letters read at once to be counted: 4 MiB at most.
+const COUNT_PAGE: usize = 64;
+
 /// A message that could not be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
@@ -217,6 +222,24 @@ impl DeadLetters {
             letters.push(self.whole(&stored.row).await?);
         }
         Ok(DeadLetterPage { letters, next: page.next })
+    }
+
+    /// How many letters wait, [`COUNTED`] at most: letters are as large as messages, and are read whole.
+    ///
+    /// # Errors
+    /// [`DeadLetterError`].
+    pub async fn waiting(&self) -> Result<usize, DeadLetterError> {
+        let (mut from, mut count, mut read) = (None, 0, 0);
+        while read < COUNTED {
+            let page = self.list(from, COUNT_PAGE).await?;
+            read += page.letters.len();
+            count += page.letters.iter().filter(|letter| letter.replayed.is_none()).count();
+            match page.next {
+                Some(next) => from = Some(next),
+                None => break,
+            }
+        }
+        Ok(count)
     }
 
     /// One letter.

@@ -1,6 +1,6 @@
 //! Reading: streams, their history, single events.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     keys,
@@ -22,6 +22,8 @@ pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 pub const MAX_PAGE: usize = 1_000;
 /// Storage queries that one page may take where most rows are filtered out.
 const QUERIES: usize = 8;
+/// Pages that one count may take.
+pub const COUNTED: usize = 64;
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -304,6 +306,33 @@ impl History {
             }
         }
         Ok(StreamPage { streams, next: at })
+    }
+
+    /// How many streams want attention, by what for, and whether all were counted: at most
+    /// [`COUNTED`] pages are read.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub async fn attention(&self) -> Result<(BTreeMap<&'static str, u64>, bool), HistoryError> {
+        let (mut counts, mut pages) = (BTreeMap::new(), 0);
+        for partition in self.tenant.partitions() {
+            let mut range = keys::all_attentions();
+            loop {
+                if pages == COUNTED {
+                    return Ok((counts, false));
+                }
+                pages += 1;
+                let page = self.scan(partition, &range, MAX_PAGE).await?;
+                for status in page.rows.iter().filter_map(|stored| keys::attention_status(&stored.row.key)) {
+                    *counts.entry(status).or_default() += 1;
+                }
+                match page.next {
+                    Some(next) => range.from = next,
+                    None => break,
+                }
+            }
+        }
+        Ok((counts, true))
     }
 
     fn first_of(&self, whole: &Range) -> Option<ListFrom> {

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::table::Range;
 use crate::domain::{
+    ATTENTION,
     ids::{CorrelationId, Identity, Source, StreamName, TenantId},
     position::PartitionId,
     timestamp::Timestamp,
@@ -166,6 +167,18 @@ pub fn due_until(now: Timestamp) -> Range {
 /// Every link from this correlation id.
 pub fn correlated(correlation: &CorrelationId) -> Range {
     starting_with(format!("x|{}|", part(correlation.as_str())))
+}
+
+/// All rows of streams that want attention, whatever for.
+pub fn all_attentions() -> Range {
+    starting_with("a|".to_owned())
+}
+
+/// What the stream behind such a row wants attention for. Statuses of that list are written as they
+/// are, so this one part of a key can be read back.
+pub fn attention_status(key: &str) -> Option<&'static str> {
+    let written = key.split('|').nth(2)?;
+    ATTENTION.into_iter().find(|status| *status == written)
 }
 
 /// `x|{correlation id}|{sequence}`: a link from a correlation id to an event.

@@ -35,6 +35,7 @@ use std::{
 };
 
 use tokio::time::Instant;
+use tracing::Instrument;
 
 pub use self::retry::WriteError;
 use self::{
@@ -49,11 +50,15 @@ use self::{
     rows::Fingerprint,
     table::{Table, TableName},
 };
-use crate::domain::{
-    event::{Actor, NewEvent, RecordedBy, Target},
-    ids::{Category, StreamId, StreamName},
-    position::PartitionId,
-    timestamp::Clock,
+use crate::{
+    domain::{
+        FAULTED,
+        event::{Actor, NewEvent, RecordedBy, Target},
+        ids::{Category, StreamId, StreamName},
+        position::PartitionId,
+        timestamp::Clock,
+    },
+    telemetry::trace::Trace,
 };
 
 /// Category of the tenant's own streams.
@@ -280,7 +285,13 @@ impl Store {
         delivery: Delivery,
         deadline: Instant,
     ) -> Result<Vec<Answer>, StoreError> {
+        let trace = Trace::current();
         for (index, event) in events.iter_mut().enumerate() {
+            // The change feed's distributed tracing: an event without a context of its own gets that
+            // of the work which stores it. It is no part of what the sender sent.
+            if event.traceparent.is_none() {
+                event.traceparent = trace.traceparent().map(str::to_owned);
+            }
             let redacted = tenant.redactor.event(event);
             redacted.map_err(|secret| StoreError::HoldsSecret { index, field: secret.0 })?;
         }
@@ -289,6 +300,10 @@ impl Store {
         if placed.iter().any(|(other, _)| *other != partition) {
             return Err(StoreError::SpansPartitions);
         }
+        let span = tracing::info_span!("append", tenant = %tenant.id, %partition, events = placed.len());
+        if let [(_, one)] = placed.as_slice() {
+            Trace::parse(one.event.traceparent.as_deref()).adopt(&span);
+        }
         let append = Append {
             events: placed.into_iter().map(|(_, candidate)| candidate).collect(),
             origin: delivery.origin,
@@ -296,7 +311,9 @@ impl Store {
             redelivered: delivery.redelivered || tenant.closed.is_some(),
         };
         let committer = self.committer(tenant, partition);
-        Ok(committer.append(append, deadline).await?)
+        let answers = committer.append(append, deadline).instrument(span).await?;
+        answers.iter().filter(|answer| !answer.duplicate).for_each(|answer| tell_of_fault(tenant, answer));
+        Ok(answers)
     }
 
     /// The committer of a partition, started when there is none (any more).
@@ -318,6 +335,22 @@ impl Store {
         });
         committers.insert(key, committer.clone());
         committer
+    }
+}
+
+/// The signal that an instance faults: one line for each event that says so, the first time it is
+/// stored. (Should we die right here, the gauge still counts the instance.)
+fn tell_of_fault(tenant: &Tenant, answer: &Answer) {
+    let essentials = &answer.stored.essentials;
+    if essentials.status.as_ref().is_some_and(|status| status.as_str() == FAULTED) {
+        tracing::warn!(
+            evt = "instance.faulted",
+            tenant = %tenant.id,
+            category = %essentials.category,
+            stream = %essentials.stream,
+            event_id = %essentials.id,
+            position = %answer.stored.position()
+        );
     }
 }
 

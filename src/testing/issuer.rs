@@ -16,6 +16,8 @@ use ring::{
 };
 use serde_json::{Value, json};
 
+use crate::domain::timestamp::{Clock, SystemClock};
+
 /// The issuer's own key, and one that somebody else has.
 const KEYS: [&[u8]; 2] = [
     include_bytes!("../../tests/fixtures/jwt/issuer.pkcs8.der"),
@@ -136,8 +138,8 @@ impl Issuer {
 
     /// The payload of a good token, for an application with these roles.
     pub fn payload(object: &str, roles: &[&str]) -> Value {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let now = now.map_or(0, |since| since.as_secs());
+        let now = SystemClock.now().unix_nanos() / 1_000_000_000;
+        let now = u64::try_from(now).unwrap_or_default();
         json!({
             "iss": Self::ISS, "aud": Self::AUD, "tid": "directory", "oid": object, "sub": "s", "idtyp": "app",
             "iat": now, "nbf": now - 5, "exp": now + 600, "roles": roles,

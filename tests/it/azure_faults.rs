@@ -207,7 +207,7 @@ async fn a_message_is_put_as_base64_and_never_expires() {
     assert!(peeked.expiration_time.year() > 9_000, "{}", peeked.expiration_time);
 }
 
-fn raw_queue(azurite: &Azurite, queue: &QueueName) -> azure_storage_queues::QueueClient {
+pub(crate) fn raw_queue(azurite: &Azurite, queue: &QueueName) -> azure_storage_queues::QueueClient {
     let location = azure_storage::CloudLocation::Custom {
         account: "devstoreaccount1".into(),
         uri: azurite.queues().into(),

@@ -10,7 +10,9 @@ use crate::support::{
     raw::{Answer, Framing, exchange, post},
 };
 
-const FUNCTIONS: [&str; 5] = ["ingest", "ingest-poison", "publish", "publish-poison", "sweep"];
+const FUNCTIONS: [&str; 6] = ["ingest", "ingest-poison", "publish", "publish-poison", "sweep", "gauge"];
+/// Those that a timer starts.
+const TIMERS: [&str; 2] = ["sweep", "gauge"];
 
 async fn handler() -> (TempDir, Handler) {
     let folder = tempfile::tempdir().unwrap();
@@ -51,7 +53,8 @@ fn outputs(answer: &Answer, what: &str) -> Value {
 async fn every_captured_message_is_answered_with_a_success_by_every_function() {
     let (_folder, handler) = handler().await;
     for function in FUNCTIONS {
-        let fixtures = if function == "sweep" { captured_names("timer") } else { captured_names("queue-") };
+        let fixtures =
+            if TIMERS.contains(&function) { captured_names("timer") } else { captured_names("queue-") };
         for fixture in fixtures {
             for framing in [Framing::Length, Framing::Chunked] {
                 let answer = invoke(&handler, function, &fixture, framing).await;

@@ -19,6 +19,7 @@ mod function_definitions;
 mod history;
 mod host_contract;
 mod hostile;
+mod infra;
 mod legacy_api;
 mod loads;
 mod publishing;

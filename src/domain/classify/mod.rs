@@ -138,7 +138,7 @@ fn actor(extensions: &mut Extensions) -> Result<Option<Actor>, Invalid> {
 
 /// W3C Trace Context: `version-traceid-parentid-flags` in lower-case hexadecimal, ids not zero.
 /// Later versions than 00 may append fields.
-fn is_traceparent(text: &str) -> bool {
+pub(crate) fn is_traceparent(text: &str) -> bool {
     let hex = |part: &str, length: usize| {
         part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     };

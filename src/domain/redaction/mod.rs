@@ -2,8 +2,8 @@
 //!
 //! Three rules, each of which only adds to the others:
 //!
-//! - **Names.** A member whose name ends in what secrets are called loses its value ([`names`]).
-//! - **Shapes.** A value that *is* a secret by its form is taken out wherever it stands ([`shapes`]).
+//! - **Names.** A member whose name ends in what secrets are called loses its value (`names`).
+//! - **Shapes.** A value that *is* a secret by its form is taken out wherever it stands (`shapes`).
 //!   A tenant may switch these off.
 //! - **Pointers.** What a tenant points to.
 //!

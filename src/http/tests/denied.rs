@@ -116,3 +116,18 @@ async fn a_body_that_does_not_arrive_is_cut_off() {
     let answer = world.send(request).await;
     assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT, "{}", answer.body);
 }
+
+#[tokio::test]
+async fn the_queue_can_be_held_to_some_tenants() {
+    let world = World::new(&[("ANNALS_QUEUE_TENANTS", "acme")]).await;
+    for tenant in ["acme", "other"] {
+        world.tenant(tenant, json!({})).await;
+        let mut event = super::event("1", &json!({}));
+        event["tenantid"] = tenant.into();
+        assert_eq!(world.invoke("ingest", &event.to_string()).await.status, StatusCode::OK);
+    }
+    assert_eq!(world.get("/api/tenants/acme/events/1", &boss()).await.status, StatusCode::OK);
+    assert_eq!(world.get("/api/tenants/other/events/1", &boss()).await.status, StatusCode::NOT_FOUND);
+    let letters = world.get("/api/dead-letters", &boss()).await.json();
+    assert_eq!(letters["deadLetters"][0]["code"], "unknown-tenant");
+}

@@ -11,6 +11,7 @@ mod keys;
 mod outcome;
 mod skew;
 mod tables;
+mod throttle;
 mod transport;
 
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 //! table, then the heads of its partitions, then the registry row, by insert: a tenant that can be
 //! found is complete. Nothing here is ever made on the way of an append.
 //!
-//! What a process has read it believes for [`CACHED`]: another process sees a change, and a key
+//! What a process has read it believes for ten seconds: another process sees a change, and a key
 //! that was disabled dies, within that time.
 
 mod api_key;

@@ -9,28 +9,31 @@ use std::{
     time::Duration,
 };
 
+use annals::testing::azurite::Azurite;
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::user;
-use crate::support::{azurite::Azurite, handler::Handler};
+use crate::support::handler::Handler;
 
 /// Two processes that know nothing of each other.
 struct Two {
     handlers: [Handler; 2],
     base: String,
+    _azurite: Arc<Azurite>,
 }
 
 impl Two {
     async fn start() -> Self {
-        let azurite = Azurite::shared();
-        let settings = [("AnnalsStorage", azurite.connection_string.as_str())];
+        let azurite = Azurite::shared().unwrap();
+        let connection = azurite.connection_string();
+        let settings = [("AnnalsStorage", connection.as_str())];
         let handlers = [Handler::start(&settings).await, Handler::start(&settings).await];
         let base = format!("/api/tenants/t{}", rand::random::<u64>());
         let (status, answer) = handlers[0].api("PUT", &base, Some(&json!({ "partitions": 2 }))).await;
         assert_eq!(status, StatusCode::CREATED, "{answer}");
-        Self { handlers, base }
+        Self { handlers, base, _azurite: azurite }
     }
 
     /// Sends to one of them, again while it is told that it may.

@@ -1,6 +1,7 @@
 //! The built handler on a real port, with the Functions host played by the test.
 
 use std::{
+    fs::File,
     io::{BufRead, BufReader},
     net::TcpListener,
     process::{Child, Command, Stdio},
@@ -12,6 +13,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+/// No setting of the handler: the file that its stdout goes to.
+pub(crate) const LOG_FILE: &str = "TEST_LOG_FILE";
 
 /// A handler process; it dies with this value.
 pub(crate) struct Handler {
@@ -139,6 +143,14 @@ impl Drop for Handler {
     }
 }
 
+/// Where its log goes: into our memory, unless a test wants to read it from a file.
+fn stdout(settings: &[(String, String)]) -> Stdio {
+    match settings.iter().find(|(name, _)| name == LOG_FILE) {
+        Some((_, path)) => File::options().create(true).append(true).open(path).unwrap().into(),
+        None => Stdio::piped(),
+    }
+}
+
 fn spawn(port: u16, settings: &[(String, String)], log: &Log) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
     command
@@ -152,13 +164,15 @@ fn spawn(port: u16, settings: &[(String, String)], log: &Log) -> Child {
         .env("ANNALS_DEV", "1")
         .envs(settings.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
-        .stdout(Stdio::piped());
+        .stdout(stdout(settings));
     let mut child = command.spawn().expect("the handler starts");
-    let (stdout, log) = (child.stdout.take().expect("stdout is piped"), Arc::clone(log));
-    std::thread::spawn(move || {
-        let lines = BufReader::new(stdout).lines().map_while(Result::ok);
-        lines.for_each(|line| log.lock().unwrap().push(line));
-    });
+    if let Some(stdout) = child.stdout.take() {
+        let log = Arc::clone(log);
+        std::thread::spawn(move || {
+            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            lines.for_each(|line| log.lock().unwrap().push(line));
+        });
+    }
     child
 }
 

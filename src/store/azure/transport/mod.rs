@@ -17,6 +17,7 @@ use super::{
     batch::{self, ODataError},
     fault::{self, Fault},
     skew::ClockSkew,
+    throttle::Throttle,
 };
 
 /// Longest wait for a connection.
@@ -53,13 +54,14 @@ pub(crate) fn client() -> reqwest::Result<reqwest::Client> {
 pub(crate) struct Transport {
     http: reqwest::Client,
     skew: Arc<ClockSkew>,
+    throttle: Throttle,
     most: usize,
 }
 
 impl Transport {
     /// Sends through `http` and tells `skew` what the time is at the service.
     pub(crate) fn new(http: reqwest::Client, skew: Arc<ClockSkew>) -> Self {
-        Self { http, skew, most: MAX_ANSWER }
+        Self { http, skew, throttle: Throttle::default(), most: MAX_ANSWER }
     }
 
     async fn exchange(&self, request: &Request) -> Result<Response, Fault> {
@@ -115,7 +117,8 @@ impl Transport {
 #[async_trait]
 impl HttpClient for Transport {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<Response> {
-        Ok(self.exchange(request).await?)
+        let answer = self.exchange(request).await;
+        Ok(answer.inspect_err(|fault| self.throttle.note(fault))?)
     }
 }
 

@@ -29,7 +29,7 @@ async fn service(
 
 fn transport(most: usize) -> Transport {
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_millis(300)).build().unwrap();
-    Transport { http, skew: Arc::default(), most }
+    Transport { http, skew: Arc::default(), throttle: Throttle::default(), most }
 }
 
 async fn send(url: &Url, method: Method, path: &str, body: &'static str) -> Result<(Headers, Bytes), Fault> {

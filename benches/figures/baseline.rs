@@ -1,0 +1,191 @@
+//! What Annals is compared with: the rows that it wrote, written without it.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use annals::store::{
+    keys,
+    table::{Batch, CommitError, ETag, Op, Row, Table, TableName, Value},
+};
+use anyhow::{Context, bail};
+use rand::Rng;
+
+use crate::drive::IN_FLIGHT;
+
+/// A fresh table whose head is there.
+async fn fresh(table: &dyn Table, name: &str, first: &Batch) -> anyhow::Result<(TableName, ETag)> {
+    let name = TableName::new(name).context("a table name")?;
+    table.create_table(&name).await?;
+    let Some(Op::Replace(head, _)) = first.ops().first() else { bail!("a batch begins with the head") };
+    let batch = Batch::new(first.partition(), vec![Op::Insert(head.clone())])?;
+    let etag = table.commit(&name, &batch).await?.context("the head's version")?;
+    Ok((name, etag))
+}
+
+/// The same transactions with no logic at all: one after the other, as our committer has one in
+/// flight. `warm` of them are not timed.
+pub(crate) async fn raw(table: &dyn Table, batches: &[Batch], warm: usize) -> anyhow::Result<Duration> {
+    let first = batches.first().context("batches")?;
+    let (name, mut etag) = fresh(table, "raw", first).await?;
+    let mut started = Instant::now();
+    for (index, batch) in batches.iter().enumerate() {
+        if index == warm {
+            started = Instant::now();
+        }
+        let mut ops = batch.ops().to_vec();
+        if let Some(Op::Replace(_, version)) = ops.first_mut() {
+            *version = etag;
+        }
+        let batch = Batch::new(batch.partition(), ops)?;
+        etag = sent(table, &name, &batch).await?;
+    }
+    Ok(started.elapsed())
+}
+
+/// Commits, and looks after an unknown outcome (a kept connection that the server has just closed)
+/// whether the head has moved. Gives the head's new version.
+async fn sent(table: &dyn Table, name: &TableName, batch: &Batch) -> anyhow::Result<ETag> {
+    loop {
+        match table.commit(name, batch).await {
+            Ok(etag) => return etag.context("the head's version"),
+            Err(CommitError::Unknown { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let Ok(Some(head)) = table.get(name, batch.partition(), keys::HEAD).await else { continue };
+        if batch.ops().first().and_then(row).is_some_and(|wanted| head.row.int("Last") == wanted.int("Last"))
+        {
+            return Ok(head.etag);
+        }
+    }
+}
+
+/// The rows of one event.
+#[derive(Debug, Clone)]
+struct Single {
+    head: Row,
+    commit: Row,
+    rows: Vec<Op>,
+}
+
+/// Takes batches apart into the rows of each event: its own, its stream's, a commit and the head.
+fn singles(batches: &[Batch]) -> Vec<Single> {
+    let mut singles = Vec::new();
+    for batch in batches {
+        let rows: Vec<&Row> = batch.ops().iter().filter_map(row).collect();
+        let find = |key: &str| rows.iter().find(|row| row.key == key).copied();
+        let Some(head) = find(keys::HEAD) else { continue };
+        let of_kind = |kind: &'static str| rows.iter().filter(move |row| row.key.starts_with(kind));
+        let commit = of_kind("c|").find(|row| row.key != keys::HEAD).copied();
+        for event in of_kind("e|") {
+            let same = |row: &&&Row| row.int("Sequence") == event.int("Sequence");
+            let own = of_kind("i|").chain(of_kind("x|")).filter(same).map(|row| Op::Insert((*row).clone()));
+            let stream = of_kind("s|").find(|row| {
+                row.str("Category") == event.str("Category") && row.str("Stream") == event.str("Stream")
+            });
+            let mut ops = vec![Op::Insert((*event).clone())];
+            ops.extend(own);
+            ops.extend(stream.map(|row| Op::Upsert((*row).clone())));
+            let share = of_kind("e|").count();
+            let commit = commit.map(|row| one_of(row, share)).unwrap_or_else(|| head.clone());
+            singles.push(Single { head: head.clone(), commit, rows: ops });
+        }
+    }
+    singles
+}
+
+/// A commit row that holds the essentials of one event in place of `share`.
+fn one_of(commit: &Row, share: usize) -> Row {
+    let mut row = commit.clone();
+    for (name, value) in &mut row.properties {
+        if let Value::Bin(bytes) = value
+            && name.starts_with("Essentials")
+        {
+            bytes.truncate(bytes.len() / share.max(1));
+        }
+    }
+    row
+}
+
+fn row(op: &Op) -> Option<&Row> {
+    match op {
+        Op::Insert(row) | Op::Replace(row, _) | Op::Upsert(row) => Some(row),
+        Op::Delete(_) => None,
+    }
+}
+
+/// The same rows one event at a time, by 32 tasks: read the head, write the event under its
+/// version; whoever finds it moved pauses a moment and reads it again. Gives the events and the
+/// time they took.
+pub(crate) async fn one_at_a_time(
+    table: &Arc<dyn Table>,
+    batches: &[Batch],
+    most: usize,
+) -> anyhow::Result<(usize, Duration)> {
+    let first = batches.first().context("batches")?;
+    let (name, _) = fresh(table.as_ref(), "single", first).await?;
+    let partition = first.partition().to_owned();
+    let mut singles = singles(batches);
+    singles.truncate(most);
+    let count = singles.len();
+    let waiting = Arc::new(Mutex::new(singles.into_iter()));
+    let started = Instant::now();
+    let workers = (0..IN_FLIGHT).map(|_| {
+        let (table, name, waiting) = (Arc::clone(table), name.clone(), Arc::clone(&waiting));
+        let partition = partition.clone();
+        tokio::spawn(async move {
+            let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+            while let Some(single) = next() {
+                write(table.as_ref(), &name, &partition, single).await?;
+            }
+            anyhow::Ok(())
+        })
+    });
+    for worker in futures::future::join_all(workers).await {
+        worker??;
+    }
+    Ok((count, started.elapsed()))
+}
+
+/// Pause after the first conflict; it doubles, with jitter.
+const PAUSE: Duration = Duration::from_millis(1);
+
+async fn write(table: &dyn Table, name: &TableName, partition: &str, single: Single) -> anyhow::Result<()> {
+    let mut conflicts = 0;
+    loop {
+        // A read that failed is read again; so is the head after an unknown outcome.
+        let Ok(head) = table.get(name, partition, keys::HEAD).await else { continue };
+        let head = head.context("the head")?;
+        let last = head.row.int("Last").context("a number")? + 1;
+        let batch = Batch::new(partition, single_ops(&single, last, head.etag))?;
+        match table.commit(name, &batch).await {
+            Ok(_) => return Ok(()),
+            Err(CommitError::Changed { .. }) => {
+                let most = PAUSE * (1 << conflicts.min(PAUSES));
+                conflicts += 1;
+                let pause = most.mul_f64(rand::rng().random::<f64>());
+                tokio::time::sleep(pause).await;
+            }
+            Err(CommitError::Unknown { .. }) => {}
+            // The attempt whose outcome was unknown had landed.
+            Err(CommitError::Exists { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// How often the pause doubles.
+const PAUSES: u32 = 5;
+
+fn single_ops(single: &Single, last: i64, etag: ETag) -> Vec<Op> {
+    let mut head = single.head.clone();
+    if let Some((_, value)) = head.properties.iter_mut().find(|(name, _)| name == "Last") {
+        *value = Value::Int(last);
+    }
+    let mut commit = single.commit.clone();
+    commit.key = keys::commit(u64::try_from(last).unwrap_or_default());
+    let mut ops = vec![Op::Replace(head, etag), Op::Insert(commit)];
+    ops.extend(single.rows.iter().cloned());
+    ops
+}

@@ -1,0 +1,134 @@
+//! The handler as the Functions host meets it: its start, its CPU, its memory.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use annals::testing::azurite::Azurite;
+use anyhow::ensure;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use reqwest::Client;
+use serde_json::json;
+
+use crate::{
+    drive::IN_FLIGHT,
+    process::Process,
+    report::{Goal, Report, median},
+    traffic::{self, TENANT},
+};
+
+const STARTS: usize = 15;
+/// Azurite slows down with the rows of a table.
+const ON_AZURITE: Load = Load { streams: 100, events: 3_000 };
+const ON_EMBEDDED: Load = Load { streams: 2_000, events: 30_000 };
+
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    streams: usize,
+    events: usize,
+}
+
+pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let embedded = [("ANNALS_DATA_DIR", folder.path().to_str().unwrap_or_default())];
+    start(report, &embedded)?;
+    let azurite = Azurite::start()?;
+    let connection = azurite.connection_string();
+    under_load(report, "Azurite", &[("AnnalsStorage", &connection)], ON_AZURITE).await?;
+    under_load(report, "the embedded store", &embedded, ON_EMBEDDED).await
+}
+
+fn start(report: &mut Report, settings: &[(&str, &str)]) -> anyhow::Result<()> {
+    report.part("The handler's start");
+    let mut starts = Vec::new();
+    for _ in 0..STARTS {
+        starts.push(Process::start(settings)?.start.as_secs_f64() * 1_000.0);
+    }
+    let worst = starts.iter().copied().fold(0.0, f64::max);
+    report.judge("exec to the first answer on GET / (median)", median(starts), "ms", Goal::AtMost(50.0));
+    report.note(&format!("{worst:.1} ms at worst in {STARTS} starts"));
+    Ok(())
+}
+
+async fn under_load(
+    report: &mut Report,
+    storage: &str,
+    settings: &[(&str, &str)],
+    load: Load,
+) -> anyhow::Result<()> {
+    report.part(&format!("The handler on {storage}, {IN_FLIGHT} queue invocations in flight"));
+    let process = Process::start(settings)?;
+    let client = Client::builder().no_proxy().pool_max_idle_per_host(IN_FLIGHT).build()?;
+    let base = format!("http://127.0.0.1:{}", process.port);
+    // The feed is on: publishing is part of the work.
+    let registered = client
+        .put(format!("{base}/api/tenants/{TENANT}"))
+        .header("host", "annals.example")
+        .header("content-type", "application/json")
+        .body(json!({ "changeFeed": { "enabled": true } }).to_string());
+    let status = registered.send().await?.status();
+    ensure!(status.is_success(), "the tenant was not registered: {status}");
+    report.judge("resident memory, idle", process.memory("VmRSS")?, "MiB", Goal::AtMost(40.0));
+    invoke(&client, &base, invocations(0..load.streams, load.streams)).await?;
+    let bodies = invocations(load.streams..load.streams + load.events, load.streams);
+    let before = process.cpu()?;
+    let took = invoke(&client, &base, bodies).await?;
+    let cpu = (process.cpu()? - before).as_secs_f64() * 1e6 / load.events as f64;
+    report.judge("CPU an event", cpu, "µs", Goal::AtMost(100.0));
+    report.judge(
+        "resident memory, at most, under load",
+        process.memory("VmHWM")?,
+        "MiB",
+        Goal::AtMost(120.0),
+    );
+    report.say(
+        "throughput, the sender on the same cores",
+        load.events as f64 / took.as_secs_f64(),
+        "events/s",
+    );
+    Ok(())
+}
+
+/// Queue messages in the form in which the host hands them over.
+fn invocations(numbers: std::ops::Range<usize>, streams: usize) -> Vec<String> {
+    let invocation = |n: usize| {
+        json!({
+            "Data": { "msg": STANDARD.encode(traffic::instance(n, streams).to_string()) },
+            "Metadata": {
+                "DequeueCount": "1",
+                "ExpirationTime": "\"2026-12-01T09:00:00+00:00\"",
+                "Id": format!("\"{n:08}-0000-0000-0000-000000000000\""),
+                "InsertionTime": "\"2026-11-24T09:00:00+00:00\"",
+                "NextVisibleTime": "\"2026-11-24T09:10:00+00:00\"",
+                "PopReceipt": "\"AgAAAAMAAAAAAAAAZ7+X8U1W2QE=\"",
+                "sys": { "MethodName": "ingest", "UtcNow": "2026-11-24T09:00:00.0000000Z", "RandGuid": "c9e1b7a2-5d1c-4c58-a7a5-1b1a2f1a5b77" },
+            },
+        })
+        .to_string()
+    };
+    numbers.map(invocation).collect()
+}
+
+/// Invokes `ingest` with each body; every answer must publish one event.
+async fn invoke(client: &Client, base: &str, bodies: Vec<String>) -> anyhow::Result<Duration> {
+    let waiting = Arc::new(Mutex::new(bodies.into_iter()));
+    let started = Instant::now();
+    let workers = (0..IN_FLIGHT).map(|_| {
+        let (client, url, waiting) = (client.clone(), format!("{base}/ingest"), Arc::clone(&waiting));
+        tokio::spawn(async move {
+            let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+            while let Some(body) = next() {
+                let request = client.post(&url).header("content-type", "application/json").body(body);
+                let answer = request.send().await?;
+                let (status, text) = (answer.status(), answer.text().await?);
+                ensure!(status.is_success() && text.contains("\"events\":["), "{status} {text}");
+            }
+            Ok(())
+        })
+    });
+    for worker in futures::future::join_all(workers).await {
+        worker??;
+    }
+    Ok(started.elapsed())
+}

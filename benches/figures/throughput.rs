@@ -1,0 +1,94 @@
+//! Events a second, against the same rows without Annals, in one run.
+
+use std::{sync::Arc, time::Duration};
+
+use annals::{
+    config::AzureStorage,
+    testing::{
+        azurite::Azurite,
+        proxy::{FaultProxy, Plan},
+    },
+};
+
+use crate::{
+    baseline,
+    counting::Counting,
+    drive::{self, IN_FLIGHT},
+    report::{Goal, Report, median},
+    traffic,
+};
+
+const STREAMS: usize = 100;
+const EVENTS: usize = 2_000;
+/// Events of the slow baseline: enough for a rate.
+const SINGLES: usize = 300;
+const ROUNDS: usize = 3;
+const DELAY: Duration = Duration::from_millis(10);
+
+/// Events a second.
+#[derive(Debug, Clone, Copy)]
+struct Rates {
+    annals: f64,
+    raw: f64,
+    singles: f64,
+}
+
+pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
+    for (title, delay, times) in
+        [("as it is", None, 3.0), ("with 10 ms added to every reply", Some(DELAY), 15.0)]
+    {
+        report.part(&format!("Events a second on Azurite {title} (median of {ROUNDS} rounds, 32 in flight)"));
+        let mut rounds = Vec::new();
+        for _ in 0..ROUNDS {
+            rounds.push(round(delay).await?);
+        }
+        let middle = |rate: fn(&Rates) -> f64| median(rounds.iter().map(rate).collect());
+        report.say("Annals", middle(|r| r.annals), "events/s");
+        report.say("the same transactions with no logic, one in flight", middle(|r| r.raw), "events/s");
+        report.say("the same rows one event at a time, 32 tasks", middle(|r| r.singles), "events/s");
+        let against = |other: fn(&Rates) -> f64| middle_of(&rounds, other);
+        report.judge("Annals against no logic", against(|r| r.raw), "times", Goal::AtLeast(0.8));
+        report.judge("Annals against one at a time", against(|r| r.singles), "times", Goal::AtLeast(times));
+    }
+    Ok(())
+}
+
+fn middle_of(rounds: &[Rates], other: fn(&Rates) -> f64) -> f64 {
+    median(rounds.iter().map(|rates| rates.annals / other(rates)).collect())
+}
+
+/// All three on one fresh Azurite, each in a fresh table.
+async fn round(delay: Option<Duration>) -> anyhow::Result<Rates> {
+    let azurite = Azurite::start()?;
+    let proxy = FaultProxy::start(&azurite).await?;
+    let storage = match delay {
+        None => azurite.storage(),
+        Some(latency) => {
+            proxy.set(0, Plan { latency, ..Plan::default() });
+            proxy.storage()
+        }
+    };
+    annals(&storage).await
+}
+
+async fn annals(storage: &AzureStorage) -> anyhow::Result<Rates> {
+    let tables = drive::tables(storage)?;
+    let table = Counting::over(Arc::clone(&tables));
+    let stores = [drive::store(Arc::clone(&table) as _)];
+    let tenant = drive::tenant(&stores[0]).await?;
+    let mut warm = traffic::decoded((0..STREAMS + EVENTS).map(|n| traffic::instance(n, STREAMS)))?;
+    let events = warm.split_off(STREAMS);
+    table.batches();
+    drive::append(&stores, &tenant, warm, IN_FLIGHT).await?;
+    let mut batches = table.batches();
+    let warm = batches.len();
+    let ours = drive::append(&stores, &tenant, events, IN_FLIGHT).await?;
+    batches.extend(table.batches());
+    let (singles, one_at_a_time) = baseline::one_at_a_time(&tables, &batches[warm..], SINGLES).await?;
+    let raw = baseline::raw(tables.as_ref(), &batches, warm).await?;
+    Ok(Rates {
+        annals: EVENTS as f64 / ours.as_secs_f64(),
+        raw: EVENTS as f64 / raw.as_secs_f64(),
+        singles: singles as f64 / one_at_a_time.as_secs_f64(),
+    })
+}
