@@ -33,7 +33,7 @@ const PUT: Duration = Duration::from_secs(8);
 /// Debt younger than this is being handed over by whoever wrote it.
 const GRACE: Duration = Duration::from_secs(60);
 /// Longest time for which one sweep goes on to the next commit.
-pub const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// A message on the publish queue: publish this commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

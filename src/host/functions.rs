@@ -22,7 +22,7 @@ use crate::{
     checkpoint::CheckpointError,
     feed::{
         Feed,
-        handover::{self, HandoverError, PublishMessage},
+        handover::{HandoverError, PublishMessage},
         replay::{self, ReplayError, ReplayMessage, ReplayState},
     },
     journal::SweepError,
@@ -42,6 +42,8 @@ const GIVE_UP: u32 = 5;
 /// Longest time that an invocation takes before it fails: storage that has fallen silent must not
 /// hold the host's messages for ever.
 const LIMIT: Duration = Duration::from_secs(28);
+/// The same for a timer, which ends on its own after a minute and what it was just doing.
+const TIMER_LIMIT: Duration = Duration::from_secs(90);
 
 /// Why an invocation fails. The host gives the message back to its queue.
 #[derive(Debug, thiserror::Error)]
@@ -289,7 +291,7 @@ pub(super) async fn publish_poison(State(app): State<Arc<App>>, headers: HeaderM
 
 /// Hands over feed debt that its writer left behind, and puts on record what fell due.
 pub(super) async fn sweep(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
-    invocation("sweep", handover::SWEEP + LIMIT, &headers, async {
+    invocation("sweep", TIMER_LIMIT, &headers, async {
         let now = app.store.clock().now();
         let (handed, fallen) = tokio::join!(app.handover.sweep(&app.store, now), app.journal.sweep(now));
         let (handed, fallen) = (handed?, fallen?);
@@ -306,7 +308,7 @@ pub(super) async fn sweep(State(app): State<Arc<App>>, headers: HeaderMap) -> In
 
 /// Says how every tenant and queue stands.
 pub(super) async fn gauge(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
-    invocation("gauge", 2 * LIMIT, &headers, async {
+    invocation("gauge", TIMER_LIMIT, &headers, async {
         gauge::gauge(&app).await?;
         Ok(done(Outcome::default()))
     })
@@ -315,7 +317,7 @@ pub(super) async fn gauge(State(app): State<Arc<App>>, headers: HeaderMap) -> In
 
 /// Signs where each log ends.
 pub(super) async fn checkpoint(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
-    invocation("checkpoint", 2 * LIMIT, &headers, async {
+    invocation("checkpoint", TIMER_LIMIT, &headers, async {
         app.checkpoints.round(&app.store).await?;
         Ok(done(Outcome::default()))
     })

@@ -21,6 +21,7 @@ use crate::support::handler::Handler;
 struct Two {
     handlers: [Handler; 2],
     base: String,
+    _azurite: Arc<Azurite>,
 }
 
 impl Two {
@@ -32,7 +33,7 @@ impl Two {
         let base = format!("/api/tenants/t{}", rand::random::<u64>());
         let (status, answer) = handlers[0].api("PUT", &base, Some(&json!({ "partitions": 2 }))).await;
         assert_eq!(status, StatusCode::CREATED, "{answer}");
-        Self { handlers, base }
+        Self { handlers, base, _azurite: azurite }
     }
 
     /// Sends to one of them, again while it is told that it may.

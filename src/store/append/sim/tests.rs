@@ -3,8 +3,11 @@
 use super::{capture, draw, draw_choking, draw_torn, play, world::Plan};
 use crate::store::append::rule::Rule;
 
+/// A profile: what a seed decides in it.
+type Profile = fn(u64) -> Plan;
+
 /// Plays seeds, and names every one that breaks a promise.
-fn all_hold(draw: fn(u64) -> Plan, seeds: impl Iterator<Item = u64>) {
+fn all_hold(draw: Profile, seeds: impl Iterator<Item = u64>) {
     let broken: Vec<String> = seeds
         .filter_map(|seed| {
             play(draw(seed), false).verdict.err().map(|broken| format!("seed {seed}: {broken}"))
@@ -82,7 +85,7 @@ fn seeds_that_once_broke_a_promise_keep_it_now() {
 /// every schedule, so the case is the first seed that shows it, not one number for ever.
 #[test]
 fn without_a_rule_a_seed_breaks_a_promise_that_it_keeps_with_it() {
-    let rules: [(Rule, fn(u64) -> Plan); 4] = [
+    let rules: [(Rule, Profile); 4] = [
         (Rule::SettledRefresh, draw_torn),
         (Rule::EvictForeign, draw),
         (Rule::AttemptId, draw),
