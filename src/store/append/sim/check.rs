@@ -18,7 +18,7 @@ use crate::{
     store::{
         digest, keys,
         rows::{self, Commit, Head, IdentityRow, RecordedEvent, Stream, StreamStatus},
-        table::{Row, Value},
+        table::Row,
     },
 };
 
@@ -190,15 +190,13 @@ fn streams(storage: &Storage, log: &Log<'_>, expected: &mut BTreeSet<String>) ->
         if let Some(status) = &stream.attention {
             let key = keys::attention(&name, status.as_str());
             let row = read(storage, &key)?;
-            demand!(rows::linked_stream(row).is_ok_and(|linked| linked == name), "{key} leads elsewhere");
-            let known = matches!(row.get("Version"), Some(Value::Int(v)) if *v <= versions.len() as i64);
-            demand!(known, "{key} names a version that is not there");
+            demand!(*row == stream.attention_row(key.clone(), &name), "{key} leads elsewhere");
             expected.insert(key);
         }
         if let Some(due) = stream.due {
             let key = keys::due(&name, due);
             let row = read(storage, &key)?;
-            demand!(rows::linked_stream(row).is_ok_and(|linked| linked == name), "{key} leads elsewhere");
+            demand!(*row == stream.due_row(key.clone(), &name), "{key} leads elsewhere");
             expected.insert(key);
         }
     }
