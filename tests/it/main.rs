@@ -10,6 +10,7 @@ mod conformance_azurite;
 mod conformance_embedded;
 mod dev;
 mod dev_host;
+mod erasing;
 mod function_definitions;
 mod handler;
 mod host_contract;
