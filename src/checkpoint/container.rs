@@ -7,6 +7,7 @@ use reqwest::{Client, StatusCode};
 use url::Url;
 
 use super::note::Note;
+use crate::queue::Tokens;
 
 /// Version of the Blob service that is spoken to.
 const VERSION: &str = "2021-12-02";
@@ -16,13 +17,6 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the container did not take it ({0})")]
 pub struct ContainerError(String);
-
-/// Gives out tokens for a container that is reached without a signature in its address.
-#[async_trait::async_trait]
-pub trait Tokens: Send + Sync {
-    /// A bearer token for Azure Storage.
-    async fn token(&self) -> Result<String, String>;
-}
 
 /// A container, by an address with a shared access signature, or by a managed identity.
 #[derive(Clone)]

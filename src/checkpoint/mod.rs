@@ -7,13 +7,13 @@
 //! comes from a setting that refers to a vault. Without it nothing is signed, and a log line says so.
 
 mod container;
-mod key;
 mod note;
 mod sign;
 
+pub use crate::domain::signing::{BadKey, SigningKey, VerifierKey};
+
 pub use self::{
-    container::{Container, ContainerError, Tokens},
-    key::{BadKey, SigningKey, VerifierKey},
+    container::{Container, ContainerError},
     note::{BadNote, Note},
     sign::{CheckpointError, Checkpoints, newest},
 };

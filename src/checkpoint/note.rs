@@ -2,9 +2,13 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::key::{SigningKey, VerifierKey};
 use crate::{
-    domain::{ids::TenantId, position::PartitionId, timestamp::Timestamp},
+    domain::{
+        ids::TenantId,
+        position::PartitionId,
+        signing::{SigningKey, VerifierKey},
+        timestamp::Timestamp,
+    },
     store::{digest::Digest, registry::Tenant, rows::Head, table::TableName},
     verify::Anchor,
 };

@@ -6,7 +6,6 @@ use tokio::time::Instant;
 
 use super::{
     container::{Container, ContainerError},
-    key::SigningKey,
     note::Note,
 };
 use crate::{
@@ -15,6 +14,7 @@ use crate::{
         ids::{Category, StreamId, StreamName},
         own::{self, CHECKPOINT, CHECKPOINT_SIGNED},
         position::PartitionId,
+        signing::SigningKey,
     },
     store::{
         Store, StoreError,

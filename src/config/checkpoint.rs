@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::{ConfigError, Lookup, url, value};
-use crate::checkpoint::SigningKey;
+use crate::domain::signing::SigningKey;
 
 /// Settings of checkpoints.
 #[derive(Clone, PartialEq, Eq, Default)]

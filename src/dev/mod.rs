@@ -176,7 +176,7 @@ fn checkpoint_key(data: &std::path::Path) -> anyhow::Result<String> {
     if let Ok(text) = std::fs::read_to_string(&file) {
         return Ok(text.trim().to_owned());
     }
-    let key = crate::checkpoint::SigningKey::generate("annals-dev")?;
+    let key = crate::domain::signing::SigningKey::generate("annals-dev")?;
     std::fs::create_dir_all(data).with_context(|| format!("{} cannot be made", data.display()))?;
     std::fs::write(&file, key.secret()).with_context(|| format!("{} cannot be written", file.display()))?;
     std::fs::write(data.join("checkpoint.pub"), key.verifier().to_string())?;

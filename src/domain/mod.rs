@@ -22,6 +22,7 @@ pub mod message;
 pub mod own;
 pub mod position;
 pub mod redaction;
+pub mod signing;
 pub mod timestamp;
 
 /// Status of an instance that has failed.

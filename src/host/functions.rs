@@ -14,7 +14,7 @@ use tokio::time::{Duration, Instant, timeout};
 use tracing::Instrument;
 
 use super::{
-    App, dead, gauge,
+    App, again, dead, gauge,
     ingest::{self, Chance, IngestError, Outcome},
     wire::{QueueMessage, Success, WireError},
 };
@@ -194,7 +194,7 @@ pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, bod
     invocation("publish", LIMIT, &headers, async {
         let message = QueueMessage::parse(&body)?;
         if let Ok(request) = serde_json::from_slice::<ReplayMessage>(&message.body) {
-            return replay(&app, &message, &request).await;
+            return again::replay(&app, &message, &request).await;
         }
         let queue = app.publish_queue.as_str();
         let Ok(request) = serde_json::from_slice::<PublishMessage>(&message.body) else {
@@ -243,23 +243,6 @@ pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, bod
         Ok(done(outcome))
     })
     .await
-}
-
-/// Publishes the next batch of a replay.
-async fn replay(
-    app: &App,
-    message: &QueueMessage,
-    request: &ReplayMessage,
-) -> Result<(Success, Outcome), Failure> {
-    let Some(tenant) = app.store.registry().get(&request.tenant).await? else {
-        return Ok(done(Outcome::default()));
-    };
-    let public_url = app.public_url.as_ref().ok_or(Failure::NoPublicUrl)?;
-    let feed = Feed { tenant: &tenant, public_url };
-    let queue = (app.queues.as_ref(), &app.publish_queue);
-    let again = message.dequeue_count > 1;
-    let events = replay::step(&app.store, &feed, &tenant, queue, request, again).await?;
-    Ok(done(Outcome { events, ..Outcome::default() }))
 }
 
 /// Writes the feed debt again, so that the sweep hands the commit over once more.

@@ -5,6 +5,7 @@
 //! address, which a forwarded request, keeping the public one, never has.
 
 mod about;
+mod again;
 mod commands;
 mod dead;
 mod functions;

@@ -11,14 +11,14 @@ use tokio::net::TcpListener;
 
 use super::{App, router};
 use crate::{
-    checkpoint::{Checkpoints, Container, Tokens},
+    checkpoint::{Checkpoints, Container},
     config::{CheckpointSettings, Settings, SiloRules, Storage, silo},
     domain::timestamp::SystemClock,
     feed::{all_stream::Waiters, handover::Handover},
     http::Gatekeeper,
     journal::Journal,
     queue::{
-        Queues,
+        Queues, Tokens,
         dev::{DevQueues, NoQueues},
     },
     store::{

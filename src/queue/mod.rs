@@ -85,3 +85,10 @@ pub trait Queues: Send + Sync + fmt::Debug {
     /// How full a queue is.
     async fn state(&self, queue: &QueueName) -> Result<QueueState, StateError>;
 }
+
+/// Gives out tokens for storage that is reached without a key of its own.
+#[async_trait]
+pub trait Tokens: Send + Sync {
+    /// A bearer token for Azure Storage.
+    async fn token(&self) -> Result<String, String>;
+}

@@ -24,7 +24,7 @@ const LONG: [&str; 7] = [
 ];
 
 /// Every module of the crate and its layer. A module uses its own layer and those below it.
-const LAYERS: [(&str, u8); 17] = [
+const LAYERS: [(&str, u8); 20] = [
     ("domain", 0),
     ("access", 1),
     ("links", 1),
@@ -33,9 +33,12 @@ const LAYERS: [(&str, u8); 17] = [
     ("queue", 2),
     ("store", 2),
     ("testing", 2),
+    ("checkpoint", 3),
+    ("export", 3),
     ("feed", 3),
     ("journal", 3),
     ("onboarding", 3),
+    ("verify", 3),
     ("host", 4),
     ("http", 4),
     ("dev", 5),

@@ -13,6 +13,7 @@ mod dead_letters;
 mod dead_storage;
 mod dev;
 mod dev_host;
+mod erasing;
 mod faults;
 mod forged;
 mod function_definitions;

@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -35,8 +34,9 @@ fn size(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+#[expect(clippy::print_stderr, reason = "figures are for whoever runs the test")]
 fn figure(line: &str) {
-    writeln!(std::io::stderr(), "figure: {line}").unwrap();
+    eprintln!("figure: {line}");
 }
 
 async fn page(handler: &Handler, query: &str) -> Value {

@@ -125,7 +125,7 @@ fn credentials(storage: &AzureStorage) -> Result<StorageCredentials, AzureError>
 /// When no HTTP client can be made.
 pub(crate) fn storage_tokens(
     credential: &Credential,
-) -> reqwest::Result<Option<Arc<dyn crate::checkpoint::Tokens>>> {
+) -> reqwest::Result<Option<Arc<dyn crate::queue::Tokens>>> {
     let Credential::ManagedIdentity { client_id, endpoint, header } = credential else { return Ok(None) };
     let source = Source { endpoint: endpoint.clone(), header: header.clone(), client_id: client_id.clone() };
     Ok(Some(Arc::new(StorageTokens(ManagedIdentity::new(source)?))))
@@ -134,7 +134,7 @@ pub(crate) fn storage_tokens(
 struct StorageTokens(ManagedIdentity);
 
 #[async_trait::async_trait]
-impl crate::checkpoint::Tokens for StorageTokens {
+impl crate::queue::Tokens for StorageTokens {
     async fn token(&self) -> Result<String, String> {
         let scope = ["https://storage.azure.com/.default"];
         let token = azure_core::auth::TokenCredential::get_token(&self.0, &scope).await;
