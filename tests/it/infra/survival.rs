@@ -73,7 +73,7 @@ async fn two_handlers_that_overlap_store_everything_once() {
     let azurite = Azurite::shared().expect("Azurite starts");
     let connection = azurite.connection_string();
     let old = Handler::start(&[("AnnalsStorage", &connection)]).await;
-    let mut new = Handler::start(&[("AnnalsStorage", &connection)]).await;
+    let new = Handler::start(&[("AnnalsStorage", &connection)]).await;
     let tenant = format!("overlap-{}", uuid::Uuid::new_v4().simple());
     old.register(&tenant).await;
     let event =
