@@ -254,32 +254,33 @@ impl State {
     }
 
     /// Looks identities up in storage; remembers those that are stored, and forgets the others.
-    pub(super) async fn look_up(
-        &mut self,
-        identities: BTreeSet<Identity>,
-    ) -> Result<Vec<(Identity, Stored)>, StateError> {
+    pub(super) async fn look_up(&mut self, identities: BTreeSet<Identity>) -> LookedUp {
+        let this = &*self;
         let read = stream::iter(identities)
-            .map(|identity| self.read_identity(identity))
+            .map(|identity| async move { (this.read_identity(&identity).await, identity) })
             .buffer_unordered(PARALLEL_READS)
             .collect::<Vec<_>>()
             .await;
-        let (mut found, mut failure) = (Vec::new(), None);
-        for outcome in read {
+        let mut looked_up = LookedUp::default();
+        for (outcome, identity) in read {
             match outcome {
-                Ok((identity, None)) => drop(self.identities.pop(&identity)),
-                Ok((identity, Some(stored))) => {
+                Ok(None) => drop(self.identities.pop(&identity)),
+                Ok(Some(stored)) => {
                     self.identities.put(identity.clone(), stored.clone());
-                    found.push((identity, stored));
+                    looked_up.found.push((identity, stored));
                 }
-                Err(error) => failure = Some(error),
+                Err(error) => {
+                    looked_up.unread.insert(identity);
+                    looked_up.failure = Some(error);
+                }
             }
         }
-        failure.map_or(Ok(found), Err)
+        looked_up
     }
 
-    async fn read_identity(&self, identity: Identity) -> Result<(Identity, Option<Stored>), StateError> {
-        let Some(row) = self.get(&keys::identity(&identity)).await? else {
-            return Ok((identity, None));
+    async fn read_identity(&self, identity: &Identity) -> Result<Option<Stored>, StateError> {
+        let Some(row) = self.get(&keys::identity(identity)).await? else {
+            return Ok(None);
         };
         let index = IdentityRow::read(&row.row)?;
         let (event_key, commits) =
@@ -297,7 +298,23 @@ impl State {
             essentials: Arc::new(essentials),
             fingerprint: event.fingerprint,
         };
-        Ok((identity, Some(stored)))
+        Ok(Some(stored))
+    }
+}
+
+/// What came of looking identities up.
+#[derive(Debug, Default)]
+pub(super) struct LookedUp {
+    pub(super) found: Vec<(Identity, Stored)>,
+    /// Those that could not be read.
+    pub(super) unread: BTreeSet<Identity>,
+    pub(super) failure: Option<StateError>,
+}
+
+impl LookedUp {
+    /// Those that are stored, if all could be read.
+    pub(super) fn all(self) -> Result<Vec<(Identity, Stored)>, StateError> {
+        self.failure.map_or(Ok(self.found), Err)
     }
 }
 

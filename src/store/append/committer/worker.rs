@@ -207,9 +207,13 @@ impl Worker {
                 }
             }
         }
-        let found = self.state.look_up(unseen).await?;
-        group.iter_mut().for_each(|pending| pending.look_up = false);
-        known.extend(found);
+        let looked_up = self.state.look_up(unseen).await;
+        // Over a bad way, each try has less to look up than the one before.
+        for pending in group.iter_mut().filter(|pending| pending.look_up) {
+            let unread = pending.identities().any(|identity| looked_up.unread.contains(&identity));
+            pending.look_up = unread;
+        }
+        known.extend(looked_up.all()?);
         Ok(known)
     }
 
@@ -277,7 +281,7 @@ impl Worker {
         };
         let doubtful = refused.iter().filter(|(_, refusal)| believed(refusal));
         let identities: BTreeSet<_> = doubtful.flat_map(|(pending, _)| pending.identities()).collect();
-        let found: HashMap<_, _> = self.state.look_up(identities).await?.into_iter().collect();
+        let found: HashMap<_, _> = self.state.look_up(identities).await.all()?.into_iter().collect();
         let stands = |(pending, refusal): &(Pending, Refusal)| {
             !believed(refusal)
                 || pending.identities().all(|identity| known.get(&identity) == found.get(&identity))
