@@ -130,6 +130,9 @@ param checkpointRetentionDays int = 365
 @description('A Key Vault, for the key that signs checkpoints.')
 param keyVaultEnabled bool = false
 
+@description('Name of the secret in the vault that signs checkpoints. Set it once the secret is there: a reference that leads nowhere stops the handler.')
+param checkpointSecretName string = ''
+
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = {
   'azd-env-name': environmentName
@@ -310,6 +313,8 @@ module app 'modules/functionapp.bicep' = {
     siloHosts: join(siloHosts, ',')
     writesPerSecond: writesPerSecond
     readsPerSecond: readsPerSecond
+    checkpointKey: keyVaultEnabled && !empty(checkpointSecretName) ? '@Microsoft.KeyVault(SecretUri=${keyVault.outputs.uri}secrets/${checkpointSecretName})' : ''
+    checkpointContainerUrl: checkpointsEnabled ? '${dataStorage.outputs.blobEndpoint}${checkpointContainer}' : ''
     publicUrl: publicUrl
     logFilter: logFilter
     otlpEndpoint: otlpEndpoint

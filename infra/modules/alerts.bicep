@@ -98,6 +98,24 @@ AppTraces
     split: true
   }
   {
+    name: 'checkpoint-late'
+    description: 'Events of a tenant have waited for more than an hour to be covered by a signed checkpoint.'
+    severity: 2
+    frequency: 'PT15M'
+    window: 'PT30M'
+    query: '''
+AppTraces
+| where Message has "gauge.tenant"
+| extend line = parse_json(Message)
+| where tostring(line.evt) == "gauge.tenant"
+| summarize Value = max(tolong(line.checkpoint_age_s)) by Subject = tostring(line.tenant)
+'''
+    aggregation: 'Maximum'
+    operator: 'GreaterThan'
+    threshold: 3600
+    split: true
+  }
+  {
     name: 'queue-late'
     description: 'The oldest message that waits on the ingest or the publish queue is older than 15 minutes.'
     severity: 2

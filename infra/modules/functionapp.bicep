@@ -66,6 +66,12 @@ param writesPerSecond int
 @description('HTTP reads a second of one tenant on one instance.')
 param readsPerSecond int
 
+@description('Key that signs checkpoints, as a reference to a vault, or empty.')
+param checkpointKey string
+
+@description('URL of the container that keeps checkpoints, or empty.')
+param checkpointContainerUrl string
+
 @description('Tracing filter of the handler.')
 param logFilter string
 
@@ -205,6 +211,8 @@ resource settings 'Microsoft.Web/sites/config@2024-11-01' = {
     ANNALS_STORAGE_HOSTS: siloHosts
     ANNALS_WRITES_PER_SECOND: string(writesPerSecond)
     ANNALS_READS_PER_SECOND: string(readsPerSecond)
+    ANNALS_CHECKPOINT_KEY: checkpointKey
+    ANNALS_CHECKPOINT_CONTAINER: checkpointContainerUrl
     ANNALS_LOG: logFilter
     ANNALS_OTLP_ENDPOINT: otlpEndpoint
   }

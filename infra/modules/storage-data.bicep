@@ -113,5 +113,8 @@ output id string = account.id
 @description('Name of the account.')
 output name string = account.name
 
+@description('Blob endpoint.')
+output blobEndpoint string = account.properties.primaryEndpoints.blob
+
 @description('Queue endpoint.')
 output queueEndpoint string = account.properties.primaryEndpoints.queue

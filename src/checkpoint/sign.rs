@@ -15,6 +15,7 @@ use crate::{
         own::{self, CHECKPOINT, CHECKPOINT_SIGNED},
         position::PartitionId,
         signing::SigningKey,
+        timestamp::Timestamp,
     },
     store::{
         Store, StoreError,
@@ -56,6 +57,32 @@ impl Checkpoints {
     /// With this key, or without one: then nothing is signed.
     pub fn new(key: Option<SigningKey>, container: Option<Container>) -> Self {
         Self { key, container }
+    }
+
+    /// Since when a partition holds something that no checkpoint covers; `None` when all of it is
+    /// covered, or no checkpoints are made.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub async fn uncovered_since(
+        &self,
+        store: &Store,
+        tenant: &Arc<Tenant>,
+        partition: PartitionId,
+    ) -> Result<Option<Timestamp>, HistoryError> {
+        if !self.made() {
+            return Ok(None);
+        }
+        // A checkpoint says what lies before it; its own event is the next one.
+        let newest = newest(store, tenant, partition, 1).await?;
+        let first = newest.first().map_or(1, |note| note.sequence + 2);
+        let commit = store.log(tenant).reaching(partition, first).await?;
+        Ok(commit.map(|commit| commit.recorded))
+    }
+
+    /// Whether checkpoints are made.
+    pub fn made(&self) -> bool {
+        self.key.is_some()
     }
 
     /// Signs what went on, of all tenants, for at most a minute. Gives the number of checkpoints.

@@ -117,6 +117,8 @@ struct Levels {
     /// Commits that wait to be handed to the publish queue, and the age of the oldest.
     feed_owed: usize,
     feed_lag: Duration,
+    /// Age of the oldest event that no checkpoint covers; `None` where no checkpoints are made.
+    checkpoint_age: Option<Duration>,
     /// False when there were more than are counted.
     counted: bool,
 }
@@ -131,6 +133,7 @@ impl Levels {
             pending_approval: level(PENDING_APPROVAL),
             dead_letters: app.store.dead_letters(Some(tenant)).waiting().await?,
             counted,
+            checkpoint_age: app.checkpoints.made().then_some(Duration::ZERO),
             ..Self::default()
         };
         let (debts, now) = (app.store.debts(tenant), app.store.clock().now());
@@ -139,6 +142,9 @@ impl Levels {
             levels.feed_owed += owed.len();
             let oldest = owed.iter().map(|(_, recorded)| now.since(*recorded)).max();
             levels.feed_lag = levels.feed_lag.max(oldest.unwrap_or_default());
+            if let Some(since) = app.checkpoints.uncovered_since(&app.store, tenant, partition).await? {
+                levels.checkpoint_age = levels.checkpoint_age.max(Some(now.since(since)));
+            }
         }
         Ok(levels)
     }
@@ -153,6 +159,7 @@ impl Levels {
             dead_letters = self.dead_letters,
             feed_owed = self.feed_owed,
             feed_lag_s = self.feed_lag.as_secs(),
+            checkpoint_age_s = self.checkpoint_age.map(|age| age.as_secs()),
             counted = self.counted
         );
     }

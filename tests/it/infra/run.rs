@@ -6,6 +6,7 @@ use std::{
 };
 
 use annals::{
+    checkpoint::SigningKey,
     queue::QueueName,
     testing::{
         azurite::Azurite,
@@ -49,7 +50,12 @@ fn faulted(tenant: &str, id: &str) -> String {
 
 async fn embedded() -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
-    let settings = [("ANNALS_DATA_DIR", folder.path().to_str().unwrap()), ("ANNALS_LOG", "info")];
+    let key = SigningKey::generate("annals.example/test").unwrap().secret();
+    let settings = [
+        ("ANNALS_DATA_DIR", folder.path().to_str().unwrap()),
+        ("ANNALS_CHECKPOINT_KEY", key.as_str()),
+        ("ANNALS_LOG", "info"),
+    ];
     let handler = Handler::start(&settings).await;
     handler.register("acme").await;
     handler.invoke("ingest", &faulted("acme", "f-1"), 1).await.unwrap();
@@ -64,6 +70,8 @@ async fn embedded() -> Vec<String> {
     let sent =
         handler.send("POST", "/api/tenants/acme/events", &content, Some(direct.to_string().into())).await;
     assert!(sent.status().is_success());
+    handler.invoke("gauge", "", 1).await.unwrap();
+    handler.invoke("checkpoint", "", 1).await.unwrap();
     handler.invoke("gauge", "", 1).await.unwrap();
     // What collapses onto a function, and what no host would send.
     handler.send("POST", "/ingest", &[], None).await;
@@ -225,9 +233,15 @@ async fn the_gauge_counts_what_is_there_and_says_what_it_could_not_read() {
         |id: &str| lines.iter().find(|line| line["evt"] == "gauge.tenant" && line["tenant"] == id).unwrap();
     assert_eq!((&tenant("acme")["faulted"], &tenant("acme")["feed_owed"]), (&json!(1), &json!(2)));
     assert_eq!((&tenant("silo")["faulted"], &tenant("silo")["dead_letters"]), (&json!(1), &json!(1)));
+    assert!(tenant("acme")["checkpoint_age_s"].is_u64(), "with a key: {}", tenant("acme"));
+    assert!(tenant("silo").get("checkpoint_age_s").is_none(), "without one: {}", tenant("silo"));
     let done: Vec<_> =
         lines.iter().filter(|line| line["evt"] == "gauge.done").map(|line| &line["complete"]).collect();
-    assert_eq!(done, [&json!(false), &json!(true)], "without a queue service, and with one");
+    assert_eq!(
+        done,
+        [false, false, true].map(|complete| json!(complete)).each_ref(),
+        "without a queue service, and with one"
+    );
     let queues: Vec<_> = lines.iter().filter(|line| line["evt"] == "gauge.queue").collect();
     assert_eq!(queues.len(), 4);
     let poison = queues.iter().find(|line| line["poison"] == true && line["depth"] == 1);

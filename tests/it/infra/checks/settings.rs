@@ -38,6 +38,9 @@ const HOST: [(&str, &str); 8] = [
     ("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", "the largest body that the host buffers"),
 ];
 
+/// Variables that are no settings of the handler: between `annals dev` and its own child, and what the
+/// command line proves itself with.
+const NO_SETTINGS: [&str; 3] = ["ANNALS_DEV_PARENT", "ANNALS_API_KEY", "ANNALS_TOKEN"];
 /// What Flex Consumption refuses.
 const FORBIDDEN: [&str; 12] = [
     "FUNCTIONS_WORKER_RUNTIME",
@@ -105,8 +108,7 @@ fn unlisted(deployment: &Deployment) -> Vec<String> {
                 .any(|prefix| literal.starts_with(prefix))
                 && !literal.ends_with('_')
                 && literal.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-            // Between `annals dev` and its own child.
-            if setting && literal != "ANNALS_DEV_PARENT" && !listed.contains(literal) {
+            if setting && !NO_SETTINGS.contains(&literal) && !listed.contains(literal) {
                 findings.insert(format!(
                     "{path} reads the setting {literal}, which config::SETTINGS does not list"
                 ));
