@@ -14,7 +14,10 @@ use annals::{
         proxy::{Fault, FaultProxy, Kind, Plan},
     },
 };
+use serde_json::json;
 use uuid::Uuid;
+
+use crate::support::handler::Handler;
 
 struct World {
     driver: AzureTables,
@@ -205,6 +208,23 @@ async fn a_message_is_put_as_base64_and_never_expires() {
     let peeked = client.peek_messages().await.unwrap().messages.pop().unwrap();
     assert_eq!(peeked.message_text, "eyJhIjoi/zwmPiJ9");
     assert!(peeked.expiration_time.year() > 9_000, "{}", peeked.expiration_time);
+}
+
+/// A tenant is registered whole although every second answer is lost after the work was done.
+#[tokio::test]
+async fn a_tenant_is_registered_although_answers_are_lost() {
+    let world = world().await;
+    let connection = world.proxy.connection_string();
+    let handler = Handler::start(&[("AnnalsStorage", &connection)]).await;
+    for seed in 0..4 {
+        world.proxy.set(seed, Plan { faults: vec![(Fault::LoseReply, 0.5)], ..Plan::default() });
+        let path = format!("/api/tenants/lost-{}", Uuid::new_v4().simple());
+        let (status, told) = handler.api("PUT", &path, Some(&json!({ "partitions": 8 }))).await;
+        assert!(status.is_success(), "seed {seed}: {status} {told}");
+        world.proxy.heal();
+        let (status, told) = handler.api("GET", &path, None).await;
+        assert_eq!((status.as_u16(), &told["partitions"]), (200, &json!(8)), "seed {seed}");
+    }
 }
 
 pub(crate) fn raw_queue(azurite: &Azurite, queue: &QueueName) -> azure_storage_queues::QueueClient {

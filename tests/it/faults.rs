@@ -1,5 +1,7 @@
 //! The whole system where the way to storage misbehaves: seeded, end to end.
 
+#![allow(clippy::print_stdout, reason = "figures, for whoever runs it with --nocapture")]
+
 use std::{sync::Arc, time::Instant};
 
 use annals::testing::{

@@ -1,6 +1,8 @@
 //! Loads with repeats: stored once, contiguous, published, whoever is killed and however many
 //! there are.
 
+#![allow(clippy::print_stdout, reason = "figures, for whoever runs it with --nocapture")]
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},

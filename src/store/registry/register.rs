@@ -46,8 +46,12 @@ impl Registry {
         retry::read(|| account.create_table(&tenant.table)).await?;
         for partition in tenant.partitions() {
             let head = Head { last: 0, digest: digest::genesis(&tenant.table, partition), recorded: now };
-            retry::write(&account, &tenant.table, &single(&partition.to_string(), Op::Insert(head.row())))
-                .await?;
+            let batch = single(&partition.to_string(), Op::Insert(head.row()));
+            match retry::write(&account, &tenant.table, &batch).await {
+                // The table is nobody else's: the head is ours, and its answer was lost.
+                Ok(_) | Err(WriteError::Exists) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         match retry::write(shared, &self.name, &single(PARTITION, Op::Insert(tenant.row()))).await {
             Ok(_) => {}
