@@ -263,7 +263,9 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let definitions = Definitions::read(root, &settings()).unwrap();
         let names: Vec<_> = definitions.functions.iter().map(|function| function.name.as_str()).collect();
-        assert_eq!(names, ["gauge", "http", "ingest", "ingest-poison", "publish", "publish-poison", "sweep"]);
+        let ours =
+            ["checkpoint", "gauge", "http", "ingest", "ingest-poison", "publish", "publish-poison", "sweep"];
+        assert_eq!(names, ours);
         assert_eq!(definitions.queues.in_flight(), 32);
         assert_eq!(definitions.timeout, Some(Duration::from_secs(300)));
         assert_eq!(definitions.queues.visibility_timeout, Duration::from_secs(30));

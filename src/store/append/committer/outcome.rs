@@ -114,7 +114,7 @@ impl Worker {
                 self.pause(*retry_after, &group).await;
                 return Next::Again(group);
             }
-            CommitError::Changed { .. } => self.contested = Some(Instant::now()),
+            CommitError::Changed { .. } => {}
             CommitError::Exists { .. } | CommitError::Missing { .. } => self.strikes += 1,
             CommitError::Unknown { reason, retry_after } => {
                 tracing::warn!(reason, "the outcome of a commit is unknown");
@@ -157,8 +157,10 @@ impl Worker {
         mut placed: Placed,
         rest: Vec<Pending>,
     ) -> Next {
+        // Whatever row the conflict named: somebody was faster.
         if moved {
             self.strikes = 0;
+            self.contested = Some(Instant::now());
         }
         let key = |index: Option<usize>| index.and_then(|i| write.batch.ops().get(i)).map(Op::key);
         if let CommitError::Changed { index } = error {
@@ -170,7 +172,8 @@ impl Worker {
         }
         let learned = match error {
             CommitError::Exists { index } => self.correct(key(*index), &mut placed),
-            CommitError::Missing { index } => {
+            // A row that a foreign commit took away says nothing of the next plan.
+            CommitError::Missing { index } if !moved => {
                 let new = key(*index).filter(|key| !self.gone.iter().any(|gone| gone == key));
                 self.gone.extend(new.map(str::to_owned));
                 new.is_some()

@@ -73,7 +73,7 @@ pub(super) struct Worker {
     pub(super) failures: u32,
     /// Unknown outcomes and conflicts since the head last moved.
     pub(super) strikes: u32,
-    /// Attention rows that turned out not to exist.
+    /// Rows to delete that turned out not to exist, as long as the head stays where it is.
     pub(super) gone: Vec<String>,
     pub(super) random: SmallRng,
 }
@@ -292,7 +292,12 @@ impl Worker {
     /// [`State::refresh`], counted as proof for everything that has arrived before it began.
     pub(super) async fn refresh(&mut self) -> Result<Vec<Commit>, StateError> {
         let ticket = self.line.last_ticket();
+        let before = self.state.tip().map(|tip| tip.head.digest);
         let commits = self.state.refresh().await?;
+        // Somebody may have written again what was gone.
+        if before != self.state.tip().map(|tip| tip.head.digest) {
+            self.gone.clear();
+        }
         self.foreign += commits.len();
         self.proven = self.proven.max(ticket);
         Ok(commits)
