@@ -14,7 +14,7 @@ use tokio::time::{Duration, Instant, timeout};
 use tracing::Instrument;
 
 use super::{
-    App, again, dead, gauge,
+    App, again, dead,
     ingest::{self, Chance, IngestError, Outcome},
     wire::{QueueMessage, Success, WireError},
 };
@@ -42,8 +42,6 @@ const GIVE_UP: u32 = 5;
 /// Longest time that an invocation takes before it fails: storage that has fallen silent must not
 /// hold the host's messages for ever.
 const LIMIT: Duration = Duration::from_secs(28);
-/// The same for a timer, which ends on its own after a minute and what it was just doing.
-const TIMER_LIMIT: Duration = Duration::from_secs(90);
 
 /// Why an invocation fails. The host gives the message back to its queue.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +78,7 @@ pub(super) enum Failure {
     Panic,
 }
 
-type Invoked = Result<Json<Success>, Failure>;
+pub(super) type Invoked = Result<Json<Success>, Failure>;
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
@@ -91,7 +89,7 @@ impl IntoResponse for Failure {
 }
 
 /// Runs an invocation, writes its one log line, and turns a panic into a failure.
-async fn invocation(
+pub(super) async fn invocation(
     function: &'static str,
     limit: Duration,
     headers: &HeaderMap,
@@ -134,7 +132,7 @@ async fn invocation(
     }
 }
 
-fn done(outcome: Outcome) -> (Success, Outcome) {
+pub(super) fn done(outcome: Outcome) -> (Success, Outcome) {
     (Success::silent(), outcome)
 }
 
@@ -267,41 +265,6 @@ pub(super) async fn publish_poison(State(app): State<Arc<App>>, headers: HeaderM
         let now = app.store.clock().now().to_micros();
         app.store.debts(&tenant).owe(request.partition, request.last, now).await?;
         tracing::warn!(evt = "feed.owed-again", tenant = %tenant.id, partition = %request.partition, last = request.last);
-        Ok(done(Outcome::default()))
-    })
-    .await
-}
-
-/// Hands over feed debt that its writer left behind, and puts on record what fell due.
-pub(super) async fn sweep(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
-    invocation("sweep", TIMER_LIMIT, &headers, async {
-        let now = app.store.clock().now();
-        let (handed, fallen) = tokio::join!(app.handover.sweep(&app.store, now), app.journal.sweep(now));
-        let (handed, fallen) = (handed?, fallen?);
-        if handed > 0 {
-            tracing::info!(evt = "feed.swept", commits = handed);
-        }
-        if fallen > 0 {
-            tracing::info!(evt = "journal.swept", events = fallen);
-        }
-        Ok(done(Outcome::default()))
-    })
-    .await
-}
-
-/// Says how every tenant and queue stands.
-pub(super) async fn gauge(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
-    invocation("gauge", TIMER_LIMIT, &headers, async {
-        gauge::gauge(&app).await?;
-        Ok(done(Outcome::default()))
-    })
-    .await
-}
-
-/// Signs where each log ends.
-pub(super) async fn checkpoint(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
-    invocation("checkpoint", TIMER_LIMIT, &headers, async {
-        app.checkpoints.round(&app.store).await?;
         Ok(done(Outcome::default()))
     })
     .await

@@ -12,6 +12,7 @@ mod functions;
 mod gauge;
 mod ingest;
 mod serve;
+mod timers;
 mod wire;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -74,10 +75,10 @@ pub fn router(app: Arc<App>, port: u16) -> Router {
         .route("/ingest-poison", post(functions::ingest_poison))
         .route("/publish", post(functions::publish))
         .route("/publish-poison", post(functions::publish_poison))
-        .route("/sweep", post(functions::sweep))
-        .route("/gauge", post(functions::gauge))
+        .route("/sweep", post(timers::sweep))
+        .route("/gauge", post(timers::gauge))
         .route("/http", post(functions::http))
-        .route("/checkpoint", post(functions::checkpoint))
+        .route("/checkpoint", post(timers::checkpoint))
         .route_layer(middleware::from_fn_with_state(port, only_the_host));
     Router::new()
         .route("/", get(ping))
