@@ -31,7 +31,7 @@ const CONTESTED: Duration = Duration::from_secs(10);
 /// How long a process that is never without work goes on as if it were alone.
 const ALONE: Duration = Duration::from_secs(2);
 /// Round trips in which a process that has lost can read what it must, and commit.
-const TURN: f64 = 4.0;
+const TURN: f64 = 6.0;
 /// Most processes that a winner waits for, one after the other.
 const MOST_TURNS: usize = 8;
 /// Longest rest of a winner, however slow storage is.
