@@ -179,10 +179,13 @@ impl Journal {
         delivery: &Delivery,
         deadline: Instant,
     ) -> Result<Option<Receipt>, JournalError> {
+        // What fell due may have been noticed by another process since the record was read: that makes
+        // nothing of the operation itself a repetition.
+        let own = events.iter().position(|event| event.identity() == order.identity).unwrap_or_default();
         let stored = self.store.append(tenant, events, delivery.clone(), deadline).await;
         match stored {
             // The same operation was carried out at the same time: its answer is read like any other.
-            Ok(answers) if answers.iter().any(|answer| answer.duplicate) => Ok(None),
+            Ok(answers) if answers.get(own).is_some_and(|answer| answer.duplicate) => Ok(None),
             Err(StoreError::Refused(Refusal::VersionConflict { .. })) => Ok(None),
             Err(error) => Err(JournalError::Store(error)),
             Ok(answers) => {

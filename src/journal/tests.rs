@@ -230,6 +230,34 @@ async fn two_processes_and_many_actors_agree_on_what_became_of_each_command() {
 }
 
 #[tokio::test]
+async fn a_claim_that_the_timer_overtook_is_a_first_one_and_its_repetition_a_repeated_one() {
+    let world = World::new().await;
+    world.dispatch("c", 1).await;
+    let yes = GivenBody { decision: Verdict::Approve, comment: None };
+    world.run(0, &yes.order(&world.tenant, world.context("c", "yes", "ann")).unwrap()).await.unwrap();
+    let claim = |operation: &str| {
+        let body = ClaimBody { lease: Some(LEASE) };
+        body.order(&world.tenant, world.context("c", operation, operation)).unwrap()
+    };
+    world.run(0, &claim("crashes")).await.unwrap();
+    world.dial.0.fetch_add(60_000_000_000, Ordering::SeqCst);
+
+    // One process reads that the lease has run out; before it writes, the timer of the other does.
+    let (order, now) = (claim("late"), world.dial.now());
+    let record = world.journals[0].read(&world.tenant, &order.command).await.unwrap().unwrap();
+    let facts = judge(&record, &order, now).unwrap();
+    let events = events::of(&record, &order, &facts, now);
+    assert_eq!(world.journals[1].sweep(now).await.unwrap(), 1);
+    let delivery = Delivery::direct(RecordedBy::new("test"));
+    let until = Instant::now() + Duration::from_secs(60);
+    let parts = (&order, &facts[..], events);
+    let stored = world.journals[0].append(&world.tenant, &record, parts, &delivery, until).await.unwrap();
+    let receipt = stored.expect("the claim stands");
+    assert!(!receipt.repeated && matches!(receipt.facts.last(), Some((_, Fact::Claimed { .. }))));
+    world.again(1, &order, &receipt).await;
+}
+
+#[tokio::test]
 async fn a_seal_is_broken_by_any_change_and_by_another_tenant() {
     let world = World::new().await;
     let body = || WithdrawBody { comment: Some("why".to_owned()) };

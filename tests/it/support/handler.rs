@@ -22,6 +22,9 @@ pub(crate) struct Handler {
     log: Log,
 }
 
+/// How much of its log a failed test shows.
+const LAST_LINES: usize = 40;
+
 /// What a handler has said, line by line.
 type Log = Arc<Mutex<Vec<String>>>;
 
@@ -133,6 +136,10 @@ impl Handler {
 
 impl Drop for Handler {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Captured with the rest of the test's output: what the handler said tells why.
+            self.log.lock().unwrap().iter().rev().take(LAST_LINES).rev().for_each(|line| println!("{line}"));
+        }
         let mut child = self.child.lock().unwrap();
         let _ = child.kill();
         let _ = child.wait();
