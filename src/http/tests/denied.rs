@@ -56,6 +56,43 @@ async fn reads_are_audited_where_a_tenant_asks_for_it() {
     }
 }
 
+/// A question that stands in a body is a read like any other.
+#[tokio::test]
+async fn who_asks_whether_a_value_was_a_secret_is_audited() {
+    let world = World::new(&[]).await;
+    world.tenant("acme", json!({ "readAudit": "all" })).await;
+    let commands = "/api/tenants/acme/commands";
+    let told = json!({ "status": "succeeded", "result": { "key": "k" }, "secretOnce": ["/key"] });
+    for (path, body) in [("", json!({ "id": "c", "type": "t" })), ("/c/outcome", told)] {
+        let answer = world.post(&format!("{commands}{path}"), &boss(), &body).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+    }
+    let reader = Issuer::token("r", &["reader:acme"]);
+    let asked = json!({ "pointer": "/key", "value": "k" });
+    let answer = world.post(&format!("{commands}/c/secret-check"), &reader, &asked).await;
+    assert_eq!(answer.json()["matches"], true, "{}", answer.body);
+    let read = audit(&world, "annals.access.read").await;
+    let paths: Vec<_> =
+        read.iter().map(|event| (&event["data"]["caller"], &event["data"]["paths"])).collect();
+    let want = (&json!("entra:directory:r"), &json!(["/tenants/acme/commands/c/secret-check"]));
+    assert_eq!(paths, [want], "and nothing that was written");
+}
+
+/// What storage does not take now is written later, and once.
+#[tokio::test]
+async fn an_attempt_that_cannot_be_audited_now_is_audited_later() {
+    let world = World::new(&[]).await;
+    world.tenant("acme", json!({})).await;
+    let ledger = &world.app.gatekeeper.ledger;
+    assert_eq!(world.get("/api/tenants/acme/streams", "x.y.z").await.status, StatusCode::UNAUTHORIZED);
+    let now = world.app.store.clock().now();
+    assert_eq!(ledger.write(&world.app.store, now).await, 0, "its minute is not over");
+    assert_eq!(ledger.waiting(), 1);
+    assert_eq!(ledger.flush(&world.app.store, now).await, 1);
+    assert_eq!((ledger.waiting(), ledger.flush(&world.app.store, now).await), (0, 0));
+    assert_eq!(audit(&world, "annals.access.denied").await.len(), 1);
+}
+
 #[tokio::test]
 async fn a_tenant_that_asks_too_often_is_told_when_to_come_back() {
     let world = World::new(&[("ANNALS_READS_PER_SECOND", "2")]).await;
