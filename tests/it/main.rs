@@ -15,6 +15,7 @@ mod dead_storage;
 mod dev;
 mod dev_host;
 mod erasing;
+mod fairness;
 mod faults;
 mod forged;
 mod function_definitions;
