@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::time::{Duration, Instant};
 
-use super::{App, about::About, commands, dead, wire::QueueMessage};
+use super::{App, about::About, commands, dead, turns::OthersTry, wire::QueueMessage};
 use crate::{
     domain::{
         cloud_event::DecodeError,
@@ -33,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) enum IngestError {
     #[error("an event is not stored ({reason})")]
     Unavailable { reason: String },
+    #[error("an event is not stored")]
+    OthersTry(#[from] OthersTry),
     #[error("an event expects its stream at a version that it has not reached yet")]
     Early,
     #[error("the registry did not answer")]
@@ -131,8 +133,18 @@ struct Door<'a> {
 
 impl Door<'_> {
     async fn take(&self, element: Element) -> Result<Taken, IngestError> {
+        let tenant = self.tenant(element.tenant.as_ref()).await?;
+        let turn = tenant.as_deref().map(|tenant| self.app.turns.take(&tenant.id)).transpose()?;
+        let taken = self.place(element, tenant.clone()).await;
+        let failed = matches!(taken, Err(IngestError::Unavailable { .. } | IngestError::DeadLetter(_)));
+        if let Some(turn) = turn {
+            turn.answered(!failed);
+        }
+        taken
+    }
+
+    async fn place(&self, element: Element, tenant: Option<Arc<Tenant>>) -> Result<Taken, IngestError> {
         let Element { raw, tenant: named, event } = element;
-        let tenant = self.tenant(named.as_ref()).await?;
         let event = match event {
             Ok(event) => event,
             Err(DecodeError { code, invalid }) => {

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 
-use super::{App, router};
+use super::{App, router, turns::Turns};
 use crate::{
     checkpoint::{Checkpoints, Container},
     config::{CheckpointSettings, Settings, SiloRules, Storage, silo},
@@ -180,6 +180,7 @@ fn over((table, queues): Drivers, settings: &Settings) -> Result<App, ServeError
         checkpoints: checkpoints(settings)?,
         waiters: Waiters::default(),
         queue_tenants: settings.queue_tenants.clone(),
+        turns: Turns::default(),
         gatekeeper: Gatekeeper::new(settings)?,
         silos: settings.silos.clone(),
     })

@@ -11,11 +11,11 @@ use std::{
 
 use annals::testing::{
     azurite::Azurite,
-    proxy::{FaultProxy, Plan},
+    proxy::{Fault, FaultProxy, Plan},
 };
 use reqwest::StatusCode;
 use serde_json::json;
-use tokio::task::JoinHandle;
+use tokio::{sync::Semaphore, task::JoinHandle};
 
 use crate::support::handler::Handler;
 
@@ -119,4 +119,47 @@ async fn a_quiet_tenant_is_served_beside_a_noisy_one_in_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let [_, beside, _] = waits(&[("ANNALS_DATA_DIR", folder.path().to_str().unwrap())], 48).await;
     assert!(beside < Duration::from_secs(3), "the quiet tenant waits {beside:?}");
+}
+
+/// The queue is one line for all tenants, and the host starts 32 invocations at a time. Those of a tenant
+/// whose own account has fallen silent give up after 20 seconds each; a hundred of them, one after the
+/// other, would keep everybody else's messages waiting for more than a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_a_tenant_whose_account_is_silent_do_not_keep_others_waiting() {
+    let azurite = Azurite::start().unwrap();
+    let proxy = FaultProxy::start(&azurite).await.unwrap();
+    let (shared, own) = (azurite.second_connection_string(), proxy.connection_string());
+    let settings = [("AnnalsStorage", shared.as_str()), ("AnnalsSilos__vault", own.as_str())];
+    let handler = Arc::new(Handler::start(&settings).await);
+    for (tenant, storage) in [("silent", json!({ "connection": "vault" })), ("quiet", json!("shared"))] {
+        let put = json!({ "storage": storage });
+        let (status, told) = handler.api("PUT", &format!("/api/tenants/{tenant}"), Some(&put)).await;
+        assert_eq!(status, StatusCode::CREATED, "{told}");
+    }
+    proxy.set(0, Plan { faults: vec![(Fault::Hang, 1.0)], ..Plan::default() });
+    let slots = Arc::new(Semaphore::new(32));
+    let send = |tenant: &'static str, n: usize| {
+        let (handler, slots) = (Arc::clone(&handler), Arc::clone(&slots));
+        async move {
+            let _slot = slots.acquire().await.unwrap();
+            let event = json!({ "specversion": "1.0", "id": n.to_string(), "source": "/s", "type": "t", "tenantid": tenant });
+            handler.invoke("ingest", &event.to_string(), 1).await
+        }
+    };
+    let started = Instant::now();
+    let backlog = futures::future::join_all((0..160).map(|n| send("silent", n)));
+    let quiet = async {
+        tokio::task::yield_now().await;
+        (send("quiet", 0).await, started.elapsed())
+    };
+    let (failed, (stored, waited)) = tokio::join!(backlog, quiet);
+    println!("the quiet tenant's message waited {waited:?}");
+    assert!(failed.iter().all(Result::is_err), "they come again");
+    assert!(stored.is_ok(), "{stored:?}");
+    assert!(waited < Duration::from_secs(60), "one round of patience, not five: {waited:?}");
+    proxy.heal();
+    let again = futures::future::join_all((0..40).map(|n| send("silent", n))).await;
+    assert!(again.iter().filter(|one| one.is_ok()).count() >= 4, "it is noticed at once that it is back");
+    let again = futures::future::join_all((0..40).map(|n| send("silent", n))).await;
+    assert!(again.iter().all(Result::is_ok), "{again:?}");
 }
