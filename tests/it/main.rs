@@ -5,6 +5,7 @@
 mod access;
 mod appends;
 mod architecture;
+mod attacks;
 mod azure_faults;
 mod canary;
 mod commands;
