@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use annals::testing::azurite::Azurite;
+use annals::{queue::QueueName, testing::azurite::Azurite};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -65,7 +65,13 @@ async fn a_tenant_a_message_and_its_history_with_a_key() {
 
     let settings = [storage[0], ("ANNALS_AUTH", "keys")];
     let handler = Handler::start(&settings).await;
-    handler.invoke("ingest", &message("acme", "e-1"), 1).await.unwrap();
+    // Through the queue: put there by anybody who may, taken off as the host does.
+    let queue = crate::azure_faults::raw_queue(&azurite, &QueueName::new("annals-ingest").unwrap());
+    queue.create().await.unwrap();
+    queue.put_message(message("acme", "e-1")).await.unwrap();
+    let taken = queue.get_messages().await.unwrap().messages.pop().unwrap();
+    handler.invoke("ingest", &taken.message_text, 1).await.unwrap();
+    queue.pop_receipt_client(taken).delete().await.unwrap();
     let (status, history) = get(&handler, "/api/tenants/acme/streams/event/x/events", key).await;
     assert_eq!((status, &history["events"][0]["id"]), (StatusCode::OK, &json!("e-1")), "{history}");
     assert_eq!(history["events"][0]["recordedBy"], "queue");

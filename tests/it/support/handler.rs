@@ -150,6 +150,7 @@ impl Handler {
 }
 
 impl Drop for Handler {
+    #[expect(clippy::print_stdout, reason = "captured with the rest of a test's output")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Captured with the rest of the test's output: what the handler said tells why.
