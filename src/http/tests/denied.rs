@@ -133,6 +133,24 @@ async fn paths_headers_and_bodies_have_limits_and_a_stranger_never_gets_to_the_b
 }
 
 #[tokio::test]
+async fn what_the_framework_refuses_is_a_problem_too() {
+    let world = World::new(&[]).await;
+    world.tenant("acme", json!({})).await;
+    for path in [
+        "acme/events?limit=1&limit=2",
+        "acme/streams?category=%FF&category=b",
+        "%FF/streams",
+        "acme/events/%FF",
+        "acme/streams/event/%C3/events",
+    ] {
+        let answer = world.get(&format!("/api/tenants/{path}"), &boss()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}: {}", answer.body);
+        assert_eq!(answer.headers["content-type"], "application/problem+json", "{path}");
+        assert_eq!(answer.json()["code"], "invalid-request", "{path}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_arrive_is_cut_off() {
     use axum::{body::Body, http::Request};
     let world = World::new(&[]).await;
