@@ -216,7 +216,8 @@ impl Gate {
     fn note(&self, tenant: Option<&TenantId>, note: Note, caller: Option<&Caller>) {
         if let Some(tenant) = tenant {
             let now = self.app.store.clock().now().to_micros();
-            self.app.gatekeeper.ledger.note(tenant, note, caller, self.path, now);
+            let known = self.app.store.registry().remembers(tenant);
+            self.app.gatekeeper.ledger.note((tenant, known), note, caller, self.path, now);
         }
     }
 }

@@ -78,6 +78,22 @@ async fn who_asks_whether_a_value_was_a_secret_is_audited() {
     assert_eq!(paths, [want], "and nothing that was written");
 }
 
+/// Whoever guesses at thousands of tenants cannot hide what is tried at one that exists.
+#[tokio::test]
+async fn guesses_at_tenants_do_not_crowd_out_the_audit_of_real_ones() {
+    let world = World::new(&[]).await;
+    world.tenant("acme", json!({})).await;
+    assert_eq!(world.get("/api/tenants/acme/streams", &boss()).await.status, StatusCode::OK);
+    for n in 0..5_100 {
+        world.get(&format!("/api/tenants/guess-{n}/streams"), "x.y.z").await;
+    }
+    assert_eq!(world.app.gatekeeper.ledger.waiting(), 5_000, "guesses have an end");
+    world.get("/api/tenants/acme/streams", "x.y.z").await;
+    assert_eq!(world.app.gatekeeper.ledger.waiting(), 5_001);
+    let denied = audit(&world, "annals.access.denied").await;
+    assert_eq!(denied.len(), 1, "{denied:?}");
+}
+
 /// What storage does not take now is written later, and once.
 #[tokio::test]
 async fn an_attempt_that_cannot_be_audited_now_is_audited_later() {

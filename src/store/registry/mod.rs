@@ -127,6 +127,12 @@ impl Registry {
         }
     }
 
+    /// Whether there was such a tenant when it was last asked for. Storage is not asked: false says
+    /// nothing.
+    pub fn remembers(&self, id: &TenantId) -> bool {
+        self.tenants.holds(id)
+    }
+
     /// All tenants, the system's own among them.
     ///
     /// # Errors
