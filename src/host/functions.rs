@@ -16,6 +16,7 @@ use tracing::Instrument;
 use super::{
     App, again, dead,
     ingest::{self, Chance, IngestError, Outcome},
+    turns::OthersTry,
     wire::{QueueMessage, Success, WireError},
 };
 use crate::{
@@ -65,6 +66,8 @@ pub(super) enum Failure {
     Late,
     #[error("what is due was not all put on record")]
     Sweep(#[from] SweepError),
+    #[error("a commit is not published")]
+    OthersTry(#[from] OthersTry),
     #[error("the host does not forward HTTP requests")]
     NotForwarded,
     #[error("a replay did not go on")]
@@ -218,7 +221,10 @@ pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, bod
             return Ok(done(Outcome::default()));
         }
         let public_url = app.public_url.as_ref().ok_or(Failure::NoPublicUrl)?;
-        let Some(commit) = app.store.debts(&tenant).commit(request.partition, request.last).await? else {
+        let turn = app.turns.take(&tenant.id)?;
+        let commit = app.store.debts(&tenant).commit(request.partition, request.last).await;
+        turn.answered(commit.is_ok());
+        let Some(commit) = commit? else {
             return bury(
                 &app,
                 Some(&tenant),

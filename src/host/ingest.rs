@@ -8,7 +8,7 @@ use futures::FutureExt;
 use serde_json::value::RawValue;
 use tokio::time::{Duration, Instant};
 
-use super::{App, about::About, commands, dead, wire::QueueMessage};
+use super::{App, about::About, commands, dead, turns::OthersTry, wire::QueueMessage};
 use crate::{
     domain::{
         cloud_event::DecodeError,
@@ -40,6 +40,8 @@ const BROKEN: (&str, &str) = ("internal-error", "the handler failed on this mess
 pub(super) enum IngestError {
     #[error("an event is not stored ({reason})")]
     Unavailable { reason: String },
+    #[error("an event is not stored")]
+    OthersTry(#[from] OthersTry),
     #[error("an event expects its stream at a version that it has not reached yet")]
     Early,
     #[error("the registry did not answer")]
@@ -161,6 +163,22 @@ impl Door<'_> {
         event: Result<NewEvent, DecodeError>,
     ) -> Result<Taken, IngestError> {
         let tenant = self.tenant(named).await?;
+        let turn = tenant.as_deref().map(|tenant| self.app.turns.take(&tenant.id)).transpose()?;
+        let taken = self.place(raw, named, event, tenant.clone()).await;
+        let failed = matches!(taken, Err(IngestError::Unavailable { .. } | IngestError::DeadLetter(_)));
+        if let Some(turn) = turn {
+            turn.answered(!failed);
+        }
+        taken
+    }
+
+    async fn place(
+        &self,
+        raw: &[u8],
+        named: Option<&TenantId>,
+        event: Result<NewEvent, DecodeError>,
+        tenant: Option<Arc<Tenant>>,
+    ) -> Result<Taken, IngestError> {
         let event = match event {
             Ok(event) => event,
             Err(DecodeError { code, invalid }) => {
