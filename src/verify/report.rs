@@ -37,7 +37,7 @@ pub struct CheckedPartition {
     pub recorded_time: Timestamp,
     /// Rows beside the commits that were compared.
     pub rows: u64,
-    /// What of them: `streams` or, in a run that was continued, `stream-versions`.
+    /// What was compared: the kinds of rows.
     pub checked: Vec<String>,
 }
 

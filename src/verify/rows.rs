@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::{
     facts::{self, Kind},
     run::Run,
-    state::{Work, weigh},
+    state::{Work, weigh, weigh_stream},
     streams::owned_by,
 };
 use crate::store::{
@@ -44,11 +44,15 @@ impl Run<'_> {
                 self.row(work, kind, &stored.row);
             }
             self.progress(work.rows, work.events * 2, kind.name());
+            let late = until.is_some_and(|until| Instant::now() >= until);
+            if late || page.next.is_none() || self.seen.is_full() {
+                self.moved(work).await?;
+            }
             work.rows_at = Some(match page.next {
                 Some(next) => (index, Some(next)),
                 None => (index + 1, None),
             });
-            if until.is_some_and(|until| Instant::now() >= until) {
+            if late {
                 return Ok(false);
             }
         }
@@ -60,13 +64,13 @@ impl Run<'_> {
         work.rows += 1;
         match kind {
             Kind::Stream => {
-                let version = row.int("Version").unwrap_or_default().to_string();
-                work.versions = work.versions.wrapping_sub(weigh(&self.key, &row.key, &version));
+                let version = row.int("Version").and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
+                let digest = digest::row(self.partition, row);
+                let weight = weigh_stream(&self.key, &row.key, version, &digest);
+                work.streams = work.streams.wrapping_sub(weight);
+                self.seen.note(&row.key, version, digest);
                 for wanted in owned_by(row) {
                     work.owned = work.owned.wrapping_add(self.weight(&wanted));
-                }
-                if let Some(streams) = &mut self.streams {
-                    streams.see(&self.key, self.partition, row);
                 }
             }
             Kind::Attention | Kind::Due => {
@@ -94,10 +98,8 @@ impl Run<'_> {
         for kind in kinds.filter(|kind| !work.sums.balance(*kind)) {
             self.locate(kind, work.end).await?;
         }
-        match self.streams.take() {
-            Some(streams) => self.settle(streams, work.end).await?,
-            None if work.versions != 0 => self.streams_anew(work).await?,
-            None => {}
+        if work.streams != 0 {
+            self.streams_anew(work.end).await?;
         }
         if work.owned != 0 {
             self.owned().await?;

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     handler::Handler,
-    history::{acme, event, play, store, until, verified},
+    history::{acme, event, in_pieces, play, store, verified},
     memory::Memory,
 };
 
@@ -229,31 +229,7 @@ async fn a_run_that_goes_on_in_many_calls_finds_the_same() {
     let all = store(Arc::clone(&memory) as _);
     let tenant = acme(&all, 3).await;
     play(&all, &tenant, 120, &mut SmallRng::seed_from_u64(8)).await;
-    let run = async |memory: &Arc<Memory>| {
-        let store = store(Arc::clone(memory) as _);
-        let (log, options) = (store.log(&tenant), Options { data: true, ..Options::default() });
-        let (mut state, mut calls) = (None, 0);
-        loop {
-            calls += 1;
-            // The time is always up.
-            match verify::verify(
-                &log,
-                &options,
-                state.take(),
-                Some(until() - Duration::from_secs(100)),
-                &|_| {},
-            )
-            .await
-            .unwrap()
-            {
-                Outcome::Done(report) => return (report, calls),
-                Outcome::More(more) => {
-                    let text = serde_json::to_string(&more).unwrap();
-                    state = Some(serde_json::from_str(&text).unwrap());
-                }
-            }
-        }
-    };
+    let run = async |memory: &Arc<Memory>| in_pieces(&store(Arc::clone(memory) as _), &tenant).await;
     let (report, calls) = run(&memory).await;
     assert!(report.is_clean() && calls > 3, "{calls}: {report:#?}");
     let copy = memory.copy();
