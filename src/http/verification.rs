@@ -17,7 +17,7 @@ use crate::{
     feed::all_stream::Direction,
     host::App,
     store::{digest::Digest, registry::Tenant},
-    verify::{self, Anchor, CompletenessError, Options, Outcome, completeness},
+    verify::{self, Anchor, CompletenessError, Options, Outcome, Wanted, completeness},
 };
 
 /// How long one call works before it answers `next`.
@@ -97,6 +97,7 @@ fn anchors(text: &str) -> Result<Vec<Anchor>, Invalid> {
 pub(super) struct CompleteQuery {
     from: Option<String>,
     to: Option<String>,
+    until: Option<String>,
     cursor: Option<String>,
 }
 
@@ -109,6 +110,11 @@ pub(super) async fn complete(
     let tenant = extract::tenant(&app, &tenant).await?;
     let from = extract::time("from", query.from.as_deref())?;
     let to = extract::time("to", query.to.as_deref())?;
+    let at = match query.until.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
+        None => None,
+        Some(Cursor::All { at, order: Direction::Forward }) => Some(at),
+        Some(_) => return Err(Cursor::foreign().into()),
+    };
     let state = match query.cursor.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
         None => None,
         Some(Cursor::Complete { state }) => {
@@ -118,7 +124,7 @@ pub(super) async fn complete(
     };
     let log = app.store.log(&tenant);
     let until = Instant::now() + WORK;
-    let state = completeness(&log, from, to, state, until).await?;
+    let state = completeness(&log, &Wanted { from, to, at }, state, until).await?;
     if !state.is_done() {
         let text = serde_json::to_string(&state).map_err(|error| Problem::internal(&error))?;
         let next = Cursor::Complete { state: text }.seal(&tenant);

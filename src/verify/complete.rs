@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use super::streams::Streams;
 use crate::{
     domain::{position::PartitionId, timestamp::Timestamp},
+    feed::all_stream::Places,
     store::{history::HistoryError, keys, log::Log, rows::Commit},
 };
 
@@ -79,14 +80,24 @@ impl Completeness {
     }
 }
 
-/// Counts the events recorded from `from` on and before `to`, until `until`.
+/// The events that are counted.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Recorded at this time or later.
+    pub from: Option<Timestamp>,
+    /// Recorded before this time.
+    pub to: Option<Timestamp>,
+    /// Up to the commits that hold these places: what a reader has read, whatever came since.
+    pub at: Option<Places>,
+}
+
+/// Counts the events that are wanted, until `until`.
 ///
 /// # Errors
 /// [`CompletenessError`].
 pub async fn completeness(
     log: &Log,
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
+    wanted: &Wanted,
     state: Option<Completeness>,
     until: Instant,
 ) -> Result<Completeness, CompletenessError> {
@@ -95,9 +106,9 @@ pub async fn completeness(
     for partition in log.tenant().partitions().skip(done) {
         let mut span = match state.at.take() {
             Some(span) => span,
-            None => begin(log, partition, from).await?,
+            None => begin(log, partition, wanted.from).await?,
         };
-        if !count(log, &mut span, to, &mut state.gaps, until).await? {
+        if !count(log, &mut span, wanted, &mut state.gaps, until).await? {
             state.at = Some(span);
             return Ok(state);
         }
@@ -135,18 +146,20 @@ async fn begin(log: &Log, partition: PartitionId, from: Option<Timestamp>) -> Re
 async fn count(
     log: &Log,
     span: &mut Span,
-    to: Option<Timestamp>,
+    wanted: &Wanted,
     gaps: &mut Vec<String>,
     until: Instant,
 ) -> Result<bool, CompletenessError> {
     // Versions are followed within one call; `verification` follows them through everything.
     let (key, mut streams) = (rand::random(), Streams::default());
+    let end = wanted.at.as_ref().map(|places| places.get(span.partition).sequence);
     loop {
         let range = keys::commits_between(span.last + 1, u64::MAX);
         let page = log.scan(span.partition, &range, PAGE).await?;
         for stored in &page.rows {
             let commit = Commit::read(&stored.row).map_err(HistoryError::from)?;
-            if to.is_some_and(|to| commit.recorded >= to) {
+            let behind = end.is_some_and(|end| commit.first > end);
+            if behind || wanted.to.is_some_and(|to| commit.recorded >= to) {
                 span.closed = true;
                 return Ok(true);
             }

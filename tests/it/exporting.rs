@@ -31,11 +31,20 @@ const EVENTS: usize = 1_300;
 struct Breaking {
     handler: String,
     pages: AtomicUsize,
+    /// Somebody writes between the last page and the last line.
+    busy: bool,
     client: Client,
 }
 
 async fn pass(State(way): State<Arc<Breaking>>, request: Request) -> Response {
     let path = request.uri().path_and_query().unwrap().to_string();
+    if way.busy && path.contains("/completeness?") {
+        let event =
+            json!({ "specversion": "1.0", "id": path, "source": "/late", "type": "t", "subject": "x" });
+        let url = format!("{}/api/tenants/acme/events", way.handler);
+        let sent = way.client.post(url).header("content-type", "application/json").body(event.to_string());
+        assert_eq!(sent.send().await.unwrap().status(), StatusCode::CREATED);
+    }
     if path.contains("/export?") && way.pages.fetch_sub(1, Ordering::SeqCst) == 0 {
         way.pages.store(0, Ordering::SeqCst);
         return StatusCode::BAD_GATEWAY.into_response();
@@ -45,9 +54,9 @@ async fn pass(State(way): State<Arc<Breaking>>, request: Request) -> Response {
     (status, headers, Body::from(answer.bytes().await.unwrap())).into_response()
 }
 
-async fn breaking(handler: &Handler, pages: usize) -> (Arc<Breaking>, String) {
+async fn breaking(handler: &Handler, pages: usize, busy: bool) -> (Arc<Breaking>, String) {
     let client = Client::builder().no_proxy().build().unwrap();
-    let way = Breaking { handler: handler.url(""), pages: AtomicUsize::new(pages), client };
+    let way = Breaking { handler: handler.url(""), pages: AtomicUsize::new(pages), busy, client };
     let way = Arc::new(way);
     let router = Router::new().fallback(pass).with_state(Arc::clone(&way));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -92,7 +101,7 @@ async fn an_export_that_broke_off_goes_on_and_ends_as_one_that_did_not() {
         assert!(done, "{said}");
         for pages in [1, 2] {
             let _ = std::fs::remove_file(&part);
-            let (way, url) = breaking(&handler, pages).await;
+            let (way, url) = breaking(&handler, pages, false).await;
             let (done, _) = export(&url, &part, more).await;
             assert!(!done && part.with_file_name(format!("part{name}.unfinished")).exists());
             let length = std::fs::metadata(&part).unwrap().len();
@@ -144,4 +153,22 @@ async fn pages_of_any_size_hold_the_same_lines() {
     let last: Value = serde_json::from_str(texts[0].lines().last().unwrap()).unwrap();
     let newest = get(&handler, "events?order=desc&limit=1").await;
     assert_eq!(last["position"], newest["events"][0]["position"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_line_tells_the_digest_behind_the_last_event_whatever_came_since() {
+    let (_folder, handler) = embedded(&[]).await;
+    fill(&handler).await;
+    let work = tempfile::tempdir().unwrap();
+    for (name, more) in [("plain", &[][..]), ("proof", &["--proof"])] {
+        let (_way, url) = breaking(&handler, 1_000, true).await;
+        let file = work.path().join(name);
+        let (done, said) = export(&url, &file, more).await;
+        assert!(done, "{said}");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let end: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(end["count"], end["partitions"][0]["events"], "{end}");
+        assert_eq!(end["partitions"][0]["closed"], json!(true), "more came behind it");
+        assert!(!text.contains("/late") || name == "proof");
+    }
 }
