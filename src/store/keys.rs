@@ -176,11 +176,6 @@ pub fn due_until(now: Timestamp) -> Range {
     Range { from: "t|".to_owned(), to: format!("t|{}}}", sequence_part(now.unix_micros())) }
 }
 
-/// Every link from this correlation id.
-pub fn correlated(correlation: &CorrelationId) -> Range {
-    starting_with(format!("x|{}|", part(correlation.as_str())))
-}
-
 /// All rows of streams that want attention, whatever for.
 pub fn all_attentions() -> Range {
     starting_with("a|".to_owned())

@@ -135,6 +135,7 @@ impl Handler {
 }
 
 impl Drop for Handler {
+    #[expect(clippy::print_stdout, reason = "the test's output is for whoever reads why it failed")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Captured with the rest of the test's output: what the handler said tells why.
