@@ -8,6 +8,7 @@ mod architecture;
 mod azure_faults;
 mod checkpoints;
 mod commands;
+mod commands_by_key;
 mod conformance_azurite;
 mod conformance_embedded;
 mod dead_letters;
