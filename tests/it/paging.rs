@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
-    proof::{get, post},
+    proof::{embedded, fill, get, post},
     support::handler::Handler,
 };
 
@@ -44,4 +44,36 @@ async fn pages_with_large_data_end_early_and_nothing_is_left_out() {
         }
         assert_eq!(seen, wanted, "{order}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_never_move_a_consumer_back() {
+    let (_folder, handler) = embedded(&[]).await;
+    fill(&handler, 0, 40).await;
+    let mut cursors = Vec::new();
+    for limit in 1..=40 {
+        cursors.push(get(&handler, &format!("events?limit={limit}")).await["cursor"].clone());
+    }
+    let path = "/api/tenants/acme/consumers/billing";
+    // Each tells every place that it comes by, one of them always a little behind.
+    let worker = async |from: usize| {
+        let mut late = 0;
+        for cursor in &cursors[from..] {
+            let (status, answer) = handler.api("PUT", path, Some(&json!({ "cursor": cursor }))).await;
+            match status {
+                StatusCode::OK | StatusCode::CREATED => {}
+                StatusCode::CONFLICT => late += 1,
+                other => panic!("{other} {answer}"),
+            }
+        }
+        late
+    };
+    let late = tokio::join!(worker(0), worker(5), worker(5), worker(0));
+    let kept = get(&handler, "consumers/billing").await;
+    assert_eq!(kept["cursor"], cursors[39], "whoever came last: {late:?} were refused");
+    // Only from the version that was read, where somebody wants to know.
+    let body = json!({ "cursor": cursors[39] }).to_string().into_bytes();
+    let headers = [("content-type", "application/json"), ("if-match", "\"1\"")];
+    let stale = handler.send("PUT", path, &headers, Some(body)).await;
+    assert_eq!(stale.status(), StatusCode::PRECONDITION_FAILED);
 }
