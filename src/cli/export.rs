@@ -94,7 +94,7 @@ impl ExportArgs {
 
     /// The last line: how many events, and the digest that each partition has behind the last of them.
     async fn end(&self, client: &Client, progress: &Progress) -> anyhow::Result<Value> {
-        let mut cursor: Option<String> = None;
+        let (mut cursor, mut partitions): (Option<String>, Vec<Value>) = (None, Vec::new());
         loop {
             let mut path = self.reach.path("completeness?");
             let until = &progress.cursor;
@@ -105,11 +105,10 @@ impl ExportArgs {
                 }
             }
             let page: Value = serde_json::from_slice(&client.get(&path).await?.body)?;
+            partitions.extend(page["partitions"].as_array().into_iter().flatten().cloned());
             cursor = page["next"].as_str().map(str::to_owned);
             if cursor.is_none() {
-                return Ok(
-                    json!({ "kind": "end", "count": progress.count, "partitions": page["partitions"] }),
-                );
+                return Ok(json!({ "kind": "end", "count": progress.count, "partitions": partitions }));
             }
         }
     }

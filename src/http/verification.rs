@@ -32,7 +32,7 @@ pub(super) struct VerifyQuery {
 }
 
 /// `GET tenants/{tenant}/verification`: recomputes the log. An answer with `next` is not the last:
-/// ask again with it as `cursor`.
+/// ask again with it as `cursor`. Each tells the partitions and differences of its own call.
 pub(super) async fn verification(
     State(app): State<Arc<App>>,
     Path(tenant): Path<String>,
@@ -68,11 +68,17 @@ pub(super) async fn verification(
             "differences": report.differences,
             "next": null,
         }),
-        Outcome::More(state) => {
-            let progress = state.progress();
+        Outcome::More(mut state) => {
+            let (progress, found) = (state.progress(), state.hand_over());
             let state = serde_json::to_string(&state).map_err(|error| Problem::internal(&error))?;
             let next = Cursor::Verify { state, data, from: options.from }.seal(&tenant);
-            json!({ "verified": null, "progress": progress, "next": next })
+            json!({
+                "verified": null,
+                "progress": progress,
+                "partitions": found.partitions,
+                "differences": found.differences,
+                "next": next,
+            })
         }
     };
     Ok(Json(body).into_response())
@@ -124,15 +130,18 @@ pub(super) async fn complete(
     };
     let log = app.store.log(&tenant);
     let until = Instant::now() + WORK;
-    let state = completeness(&log, &Wanted { from, to, at }, state, until).await?;
+    let mut state = completeness(&log, &Wanted { from, to, at }, state, until).await?;
     if !state.is_done() {
+        let (partitions, gaps) = state.hand_over();
         let text = serde_json::to_string(&state).map_err(|error| Problem::internal(&error))?;
         let next = Cursor::Complete { state: text }.seal(&tenant);
-        return Ok(Json(json!({ "complete": null, "closed": null, "next": next })).into_response());
+        let found =
+            json!({ "complete": null, "closed": null, "partitions": partitions, "gaps": gaps, "next": next });
+        return Ok(Json(found).into_response());
     }
     let waiting = waiting(&app, &tenant).await?;
     Ok(Json(json!({
-        "complete": state.gaps().is_empty(),
+        "complete": state.is_complete(),
         "closed": state.is_closed(),
         "from": from,
         "to": to,

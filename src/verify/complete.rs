@@ -47,9 +47,15 @@ pub struct Span {
 /// Where the count stands.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Completeness {
+    /// Partitions that were counted before those in `done`.
+    passed: usize,
     done: Vec<Span>,
     at: Option<Span>,
     gaps: Vec<String>,
+    /// What those held that were handed over.
+    events: u64,
+    open: bool,
+    broken: bool,
     finished: bool,
 }
 
@@ -57,6 +63,19 @@ impl Completeness {
     /// Whether everything was counted.
     pub fn is_done(&self) -> bool {
         self.finished
+    }
+
+    /// Gives the partitions and gaps found so far, so that they need not travel on.
+    pub fn hand_over(&mut self) -> (Vec<Span>, Vec<String>) {
+        let (events, open, broken) = (self.events(), !self.is_closed(), !self.is_complete());
+        (self.events, self.open, self.broken) = (events, open, broken);
+        self.passed += self.done.len();
+        (std::mem::take(&mut self.done), std::mem::take(&mut self.gaps))
+    }
+
+    /// Whether nothing is missing, of all that was counted.
+    pub fn is_complete(&self) -> bool {
+        !self.broken && self.gaps.is_empty()
     }
 
     /// What is missing.
@@ -71,12 +90,12 @@ impl Completeness {
 
     /// Events in the span.
     pub fn events(&self) -> u64 {
-        self.done.iter().map(|span| span.events).sum()
+        self.events + self.done.iter().map(|span| span.events).sum::<u64>()
     }
 
     /// Whether no event can come into the span any more.
     pub fn is_closed(&self) -> bool {
-        self.done.iter().all(|span| span.closed)
+        !self.open && self.done.iter().all(|span| span.closed)
     }
 }
 
@@ -102,7 +121,7 @@ pub async fn completeness(
     until: Instant,
 ) -> Result<Completeness, CompletenessError> {
     let mut state = state.unwrap_or_default();
-    let done = state.done.len();
+    let done = state.passed + state.done.len();
     for partition in log.tenant().partitions().skip(done) {
         let mut span = match state.at.take() {
             Some(span) => span,

@@ -48,11 +48,14 @@ pub struct Report {
     pub partitions: Vec<CheckedPartition>,
     /// What is wrong, first things first; empty: nothing.
     pub differences: Vec<Difference>,
+    /// How much was wrong in what [`State::hand_over`](super::State::hand_over) gave before.
+    #[serde(default)]
+    pub earlier: usize,
 }
 
 impl Report {
     /// Whether everything is as it must be.
     pub fn is_clean(&self) -> bool {
-        self.differences.is_empty()
+        self.differences.is_empty() && self.earlier == 0
     }
 }

@@ -32,6 +32,14 @@ impl State {
 }
 
 impl State {
+    /// Gives what was found so far, so that it need not travel on: a request line holds 8 KiB, and a
+    /// tenant may have 64 partitions. That something was wrong is not forgotten.
+    pub fn hand_over(&mut self) -> Report {
+        let report = std::mem::take(&mut self.report);
+        self.report.earlier = report.earlier + report.differences.len();
+        report
+    }
+
     /// How far the run has come: the partition, and events or rows done in it.
     pub fn progress(&self) -> serde_json::Value {
         let (done, total) = self.work.as_ref().map_or((0, 0), |work| match work.rows_at {
