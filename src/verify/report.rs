@@ -49,8 +49,13 @@ pub struct Report {
     /// What is wrong, first things first; empty: nothing.
     pub differences: Vec<Difference>,
     /// How much was wrong in what [`State::hand_over`](super::State::hand_over) gave before.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "nothing")]
     pub earlier: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn nothing(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Report {

@@ -1,11 +1,19 @@
 //! Pages of the all-stream have a budget of bytes, and partitions are merged by the time of recording.
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use annals::verify::{Completeness, Wanted, completeness};
+use rand::{SeedableRng, rngs::SmallRng};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
     proof::{embedded, fill, get, post},
-    support::handler::Handler,
+    support::{
+        handler::Handler,
+        history::{acme, play, store},
+        memory::Memory,
+    },
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,4 +84,56 @@ async fn two_workers_never_move_a_consumer_back() {
     let headers = [("content-type", "application/json"), ("if-match", "\"1\"")];
     let stale = handler.send("PUT", path, &headers, Some(body)).await;
     assert_eq!(stale.status(), StatusCode::PRECONDITION_FAILED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_that_goes_on_in_many_calls_comes_to_the_same() {
+    let memory = Memory::new(4);
+    let store_of = |memory: &Arc<Memory>| store(Arc::clone(memory) as _);
+    let all = store_of(&memory);
+    let tenant = acme(&all, 64).await;
+    play(&all, &tenant, 300, &mut SmallRng::seed_from_u64(4)).await;
+    // In one call, and in calls whose time is always up, with nothing but their state in between.
+    let count = async |memory: &Arc<Memory>, patience: u64| {
+        let log = store_of(memory).log(&tenant);
+        let (mut state, mut spans, mut gaps, mut calls) = (None::<Completeness>, Vec::new(), Vec::new(), 0);
+        loop {
+            calls += 1;
+            let until = tokio::time::Instant::now() + std::time::Duration::from_secs(patience);
+            let mut now = completeness(&log, &Wanted::default(), state.take(), until).await.unwrap();
+            let told = (now.is_complete(), now.is_closed(), now.events());
+            let (found, missing) = now.hand_over();
+            spans.extend(found.iter().map(|span| json!(span)));
+            gaps.extend(missing);
+            assert_eq!((now.is_complete(), now.is_closed(), now.events()), told);
+            if now.is_done() {
+                return (told, spans, gaps, calls);
+            }
+            let text = serde_json::to_string(&now).unwrap();
+            assert!(text.len() < 1_000, "{text}");
+            state = Some(serde_json::from_str(&text).unwrap());
+        }
+    };
+    let (told, spans, gaps, calls) = count(&memory, 100).await;
+    assert_eq!((calls, told.0, spans.len(), gaps.len()), (1, true, 64, 0));
+    let pieces = count(&memory, 0).await;
+    assert!(pieces.3 > 3, "{} calls", pieces.3);
+    assert_eq!((pieces.0, &pieces.1), (told, &spans));
+    // A commit is gone: the last answer says so, whichever call saw it.
+    let copy = memory.copy();
+    let mut commits = BTreeMap::<String, Vec<_>>::new();
+    for key in copy
+        .state()
+        .rows
+        .keys()
+        .filter(|(table, _, key)| *table == tenant.table.as_str() && key.starts_with("c|0"))
+    {
+        commits.entry(key.1.clone()).or_default().push(key.clone());
+    }
+    let gone = commits.values().find(|all| all.len() > 2).unwrap()[0].clone();
+    copy.state().rows.remove(&gone);
+    for patience in [0, 100] {
+        let (told, _, gaps, _) = count(&copy, patience).await;
+        assert_eq!((told.0, gaps.len()), (false, 1), "{gaps:?}");
+    }
 }
