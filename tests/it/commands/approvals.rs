@@ -91,6 +91,23 @@ async fn listed_approvers_alone_decide_one_no_is_enough_and_the_requester_may_wi
     assert_eq!(handler.approve("w", "bob").await.1["ignored"], "late");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn decisions_without_end_are_refused_and_the_command_still_runs() {
+    let (_folder, handler) = embedded().await;
+    ask_for_two(&handler, "c", json!({})).await;
+    handler.approve("c", "bob").await;
+    for _ in 0..200 {
+        assert_eq!(handler.approve("c", "bob").await.1["ignored"], "repeated");
+    }
+    let (status, full) = handler.approve("c", "bob").await;
+    assert_eq!((status, &full["code"]), (StatusCode::CONFLICT, &json!("command-full")), "{full}");
+    assert_eq!(handler.approve("c", "cid").await.1["status"], "approved");
+    let (_, claim) = handler.ask("c", "claim", json!({})).await;
+    let outcome = json!({ "status": "succeeded", "fence": claim["fence"] });
+    assert_eq!(handler.ask("c", "outcome", outcome).await.0, StatusCode::CREATED);
+    assert_eq!(handler.command("c").await["status"], handler.stored_status("c").await.as_str());
+}
+
 #[tokio::test]
 async fn approval_expires_and_a_lost_claim_comes_back_with_the_timer() {
     let (_folder, handler) = embedded().await;
