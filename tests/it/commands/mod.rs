@@ -2,6 +2,7 @@
 
 mod approvals;
 mod callers;
+mod erased;
 pub(crate) mod queue;
 mod races;
 mod records;
