@@ -16,8 +16,10 @@ pub(super) fn deploy(deployment: &Deployment) -> Vec<String> {
     };
     let lower = |names: BTreeSet<&str>| names.iter().map(|name| name.to_lowercase()).collect::<BTreeSet<_>>();
     // The deployment service changes the case of names in its answer.
-    let shown =
-        section.lines().filter(|line| line.contains("\"type\":")).filter_map(|line| line.split('"').nth(1));
+    let shown = section
+        .lines()
+        .filter(|line| line.contains("\": { \"type\": "))
+        .filter_map(|line| line.split('"').nth(1));
     let shown = lower(shown.collect());
     let made = lower(main.of_kind(Kind::Output).map(|one| one.name.as_str()).collect());
     let mut findings = Vec::new();
