@@ -239,20 +239,13 @@ pub(in crate::http) struct InPath {
     id: Option<String>,
 }
 
+type Answering = BoxFuture<'static, Result<Response, Problem>>;
+
 /// `POST tenants/{tenant}/commands` and `POST …/commands/{id}/…`: one way for all operations.
 pub(in crate::http) fn ask(
     kind: Kind,
-) -> impl Fn(
-    State<Arc<App>>,
-    Caller,
-    Path<InPath>,
-    HeaderMap,
-    Bytes,
-) -> BoxFuture<'static, Result<Response, Problem>>
-+ Clone
-+ Send
-+ Sync
-+ 'static {
+) -> impl Fn(State<Arc<App>>, Caller, Path<InPath>, HeaderMap, Bytes) -> Answering + Clone + Send + Sync + 'static
+{
     move |State(app), caller, Path(path), headers, body| {
         Box::pin(async move {
             let asked = Asked::read((&app, &caller, &headers), kind, &path, &body).await?;

@@ -252,9 +252,9 @@ async fn the_gauge_counts_what_is_there_and_says_what_it_could_not_read() {
 async fn gauged(handler: &Handler) -> Value {
     handler.invoke("gauge", "", 1).await.unwrap();
     let lines = said(handler).await;
-    let of_tenant =
+    let mut of_tenant =
         lines.iter().filter(|line| line.contains("\"gauge.tenant\"") && line.contains("\"acme\""));
-    serde_json::from_str(of_tenant.last().expect("a line of the tenant")).unwrap()
+    serde_json::from_str(of_tenant.next_back().expect("a line of the tenant")).unwrap()
 }
 
 #[tokio::test]
