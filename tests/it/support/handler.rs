@@ -135,6 +135,7 @@ impl Handler {
 }
 
 impl Drop for Handler {
+    #[expect(clippy::print_stdout, reason = "a failed test shows what the handler said")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Captured with the rest of the test's output: what the handler said tells why.
