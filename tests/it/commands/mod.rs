@@ -3,6 +3,7 @@
 mod approvals;
 mod callers;
 mod erased;
+mod lists;
 pub(crate) mod queue;
 mod races;
 mod records;
