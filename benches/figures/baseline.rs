@@ -116,15 +116,16 @@ fn row(op: &Op) -> Option<&Row> {
 }
 
 /// The same rows one event at a time, by 32 tasks: read the head, write the event under its
-/// version; whoever finds it moved pauses a moment and reads it again. Gives the events and the
-/// time they took.
+/// version; whoever finds it moved pauses a moment (`polite`) or not, and reads it again. Gives the
+/// events and the time they took.
 pub(crate) async fn one_at_a_time(
     table: &Arc<dyn Table>,
     batches: &[Batch],
     most: usize,
+    polite: bool,
 ) -> anyhow::Result<(usize, Duration)> {
     let first = batches.first().context("batches")?;
-    let (name, _) = fresh(table.as_ref(), "single", first).await?;
+    let (name, _) = fresh(table.as_ref(), if polite { "polite" } else { "single" }, first).await?;
     let partition = first.partition().to_owned();
     let mut singles = singles(batches);
     singles.truncate(most);
@@ -137,7 +138,7 @@ pub(crate) async fn one_at_a_time(
         tokio::spawn(async move {
             let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
             while let Some(single) = next() {
-                write(table.as_ref(), &name, &partition, single).await?;
+                write(table.as_ref(), &name, &partition, single, polite).await?;
             }
             anyhow::Ok(())
         })
@@ -151,7 +152,13 @@ pub(crate) async fn one_at_a_time(
 /// Pause after the first conflict; it doubles, with jitter.
 const PAUSE: Duration = Duration::from_millis(1);
 
-async fn write(table: &dyn Table, name: &TableName, partition: &str, single: Single) -> anyhow::Result<()> {
+async fn write(
+    table: &dyn Table,
+    name: &TableName,
+    partition: &str,
+    single: Single,
+    polite: bool,
+) -> anyhow::Result<()> {
     let mut conflicts = 0;
     loop {
         // A read that failed is read again; so is the head after an unknown outcome.
@@ -161,13 +168,13 @@ async fn write(table: &dyn Table, name: &TableName, partition: &str, single: Sin
         let batch = Batch::new(partition, single_ops(&single, last, head.etag))?;
         match table.commit(name, &batch).await {
             Ok(_) => return Ok(()),
-            Err(CommitError::Changed { .. }) => {
+            Err(CommitError::Changed { .. }) if polite => {
                 let most = PAUSE * (1 << conflicts.min(PAUSES));
                 conflicts += 1;
                 let pause = most.mul_f64(rand::rng().random::<f64>());
                 tokio::time::sleep(pause).await;
             }
-            Err(CommitError::Unknown { .. }) => {}
+            Err(CommitError::Changed { .. } | CommitError::Unknown { .. }) => {}
             // The attempt whose outcome was unknown had landed.
             Err(CommitError::Exists { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),

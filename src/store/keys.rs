@@ -333,6 +333,8 @@ mod tests {
             subject("0011", 42),
             consumer("billing"),
             replay("7"),
+            dead_letter(&[7; 32]),
+            dead_letter_body(&[7; 32], 1),
         ];
         assert_eq!(lines.join("\n") + "\n", include_str!("../../tests/golden/keys.txt"));
     }
