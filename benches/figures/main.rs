@@ -1,7 +1,8 @@
 //! The figures that Annals promises to reach, measured: `cargo bench`, or `cargo bench -- NAME`.
 //!
 //! A program, not a test: it prints a table and always ends well. `docs/PERFORMANCE.md` says what
-//! each figure means. Parts: `requests`, `throughput`, `entities`, `handler`, `embedded`, `redaction`.
+//! each figure means. Parts: `requests`, `throughput`, `entities`, `handler`, `embedded`, `redaction`,
+//! `reading`.
 
 mod baseline;
 mod counting;
@@ -10,6 +11,7 @@ mod embedded;
 mod entities;
 mod handler;
 mod process;
+mod reading;
 mod redaction;
 mod report;
 mod requests;
@@ -20,7 +22,8 @@ use anyhow::{Context, bail};
 
 use self::report::Report;
 
-const PARTS: [&str; 6] = ["requests", "throughput", "entities", "handler", "embedded", "redaction"];
+const PARTS: [&str; 7] =
+    ["requests", "throughput", "entities", "handler", "embedded", "redaction", "reading"];
 
 fn main() -> anyhow::Result<()> {
     // cargo adds `--bench`.
@@ -44,6 +47,7 @@ async fn measure(part: &str, report: &mut Report) -> anyhow::Result<()> {
         "entities" => entities::measure(report).await,
         "handler" => handler::measure(report).await,
         "redaction" => redaction::measure(report),
-        _ => embedded::measure(report).await,
+        "embedded" => embedded::measure(report).await,
+        _ => reading::measure(report).await,
     }
 }

@@ -58,6 +58,13 @@ impl Timestamp {
         Self::from_unix_nanos(self.unix_nanos().saturating_add(nanos))
     }
 
+    /// The moment `earlier` than this one.
+    pub fn minus(self, earlier: Duration) -> Self {
+        Self::from_unix_nanos(
+            self.unix_nanos().saturating_sub(i128::try_from(earlier.as_nanos()).unwrap_or(i128::MAX)),
+        )
+    }
+
     /// This moment cut to whole microseconds: the resolution in which we record.
     pub fn to_micros(self) -> Self {
         Self::from_unix_nanos(self.unix_nanos().div_euclid(1_000) * 1_000)

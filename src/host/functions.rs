@@ -37,9 +37,6 @@ use crate::{
     telemetry::{chain, trace::Trace},
 };
 
-/// From this delivery on, a message on which we break becomes a dead letter: the third crash of
-/// the handler would stop the host, for everybody.
-const GIVE_UP: u32 = 5;
 /// Longest time that an invocation takes before it fails: storage that has fallen silent must not
 /// hold the host's messages for ever.
 const LIMIT: Duration = Duration::from_secs(28);
@@ -147,7 +144,7 @@ pub(super) async fn ingest(State(app): State<Arc<App>>, headers: HeaderMap, body
         let work = AssertUnwindSafe(ingest::ingest(&app, queue, &message, Chance::Another)).catch_unwind();
         match work.await {
             Ok(outcome) => Ok(done(outcome?)),
-            Err(_) if message.dequeue_count >= GIVE_UP => {
+            Err(_) if message.dequeue_count >= ingest::GIVE_UP => {
                 ingest::bury_whole(&app, queue, &message).await?;
                 Ok(done(Outcome { dead: 1, ..Outcome::default() }))
             }

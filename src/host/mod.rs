@@ -112,3 +112,6 @@ async fn only_the_host(State(port): State<u16>, request: Request, next: Next) ->
     tracing::warn!(evt = "host.forged-invocation", path = request.uri().path(), "refused");
     StatusCode::NOT_FOUND.into_response()
 }
+
+#[cfg(test)]
+mod tests;

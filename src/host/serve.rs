@@ -157,7 +157,7 @@ fn storage_tokens(storage: &Storage) -> Result<Option<Arc<dyn Tokens>>, ServeErr
     }
 }
 
-fn over((table, queues): Drivers, settings: &Settings) -> Result<App, ServeError> {
+pub(super) fn over((table, queues): Drivers, settings: &Settings) -> Result<App, ServeError> {
     let handover = Handover::new(Arc::clone(&queues), settings.publish_queue.clone());
     let store = Arc::new_cyclic(|store| {
         let (handover, store) = (handover.clone(), std::sync::Weak::clone(store));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::ids::Invalid,
     feed::all_stream::{Direction, Places},
+    journal::ListPlace,
     store::{
         digest,
         history::{ListFrom, Order},
@@ -28,7 +29,7 @@ pub(super) enum Cursor {
     /// A list of streams.
     Streams { category: Option<String>, status: Option<String>, from: ListFrom },
     /// A list of commands.
-    Commands { asked: Vec<Option<String>>, from: ListFrom },
+    Commands { asked: Vec<Option<String>>, from: ListPlace },
     /// A list of dead letters.
     Dead { from: String },
     /// The all-stream.

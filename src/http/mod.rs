@@ -7,6 +7,7 @@ mod commands;
 mod consumers;
 mod cursor;
 mod dead_letters;
+mod erased;
 mod erasures;
 mod events;
 mod export;

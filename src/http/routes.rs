@@ -41,6 +41,7 @@ pub(crate) struct Route {
 /// Every route under `/api`.
 #[rustfmt::skip]
 pub(crate) fn table() -> Vec<Route> {
+    use commands::Kind;
     use Need::{Either, Operator, Settings, Tenant};
     use Role::{Admin, Auditor, Reader, Writer};
     const GET: Method = Method::GET;
@@ -83,14 +84,14 @@ pub(crate) fn table() -> Vec<Route> {
         route(GET, "/tenants/{tenant}/dead-letters", Tenant(Auditor), dead_letters::list),
         route(GET, "/tenants/{tenant}/dead-letters/{id}", Tenant(Auditor), dead_letters::one),
         route(POST, "/tenants/{tenant}/dead-letters/{id}/replay", Tenant(Auditor), dead_letters::replay),
-        route(POST, "/tenants/{tenant}/commands", Tenant(Writer), commands::dispatch),
+        route(POST, "/tenants/{tenant}/commands", Tenant(Writer), commands::ask(Kind::Dispatch)),
         route(GET, "/tenants/{tenant}/commands", Either(Reader, Writer), commands::list),
         route(GET, "/tenants/{tenant}/commands/{id}", Either(Reader, Writer), commands::one),
-        route(POST, "/tenants/{tenant}/commands/{id}/outcome", Tenant(Writer), commands::conclude),
-        route(POST, "/tenants/{tenant}/commands/{id}/approvals", Tenant(Writer), commands::approve),
-        route(POST, "/tenants/{tenant}/commands/{id}/claim", Tenant(Writer), commands::claim),
-        route(POST, "/tenants/{tenant}/commands/{id}/claim/renew", Tenant(Writer), commands::renew),
-        route(POST, "/tenants/{tenant}/commands/{id}/withdraw", Tenant(Writer), commands::withdraw),
+        route(POST, "/tenants/{tenant}/commands/{id}/outcome", Tenant(Writer), commands::ask(Kind::Outcome)),
+        route(POST, "/tenants/{tenant}/commands/{id}/approvals", Tenant(Writer), commands::ask(Kind::Approval)),
+        route(POST, "/tenants/{tenant}/commands/{id}/claim", Tenant(Writer), commands::ask(Kind::Claim)),
+        route(POST, "/tenants/{tenant}/commands/{id}/claim/renew", Tenant(Writer), commands::ask(Kind::Renew)),
+        route(POST, "/tenants/{tenant}/commands/{id}/withdraw", Tenant(Writer), commands::ask(Kind::Withdraw)),
         route(POST, "/tenants/{tenant}/commands/{id}/secret-check", Either(Reader, Writer), commands::was_it),
         route(GET, "/tenants/{tenant}/correlations/{id}", Either(Reader, Writer), commands::correlated),
         route(GET, "/dead-letters", Operator, dead_letters::list_nobodys),

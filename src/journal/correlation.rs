@@ -9,10 +9,11 @@ use crate::{
     domain::{
         command::CATEGORY,
         ids::{CorrelationId, StreamId},
+        position::Position,
     },
     store::{
         correlated::Link,
-        history::{HistoryError, Order},
+        history::{HistoryError, PAGE_BYTES},
         registry::Tenant,
         rows::RecordedEvent,
     },
@@ -20,6 +21,8 @@ use crate::{
 
 /// Most links looked at, and most events and commands told.
 const MOST: usize = 200;
+/// Most links looked at for a list of commands, in each partition.
+const LISTED: usize = 2_000;
 /// Events read at the same time.
 const PARALLEL: usize = 16;
 
@@ -53,22 +56,30 @@ impl Journal {
         let mut seen = BTreeSet::new();
         let ids: Vec<StreamId> =
             ours.into_iter().map(|link| link.stream.id).filter(|id| seen.insert(id.clone())).collect();
-        let records = self.records(tenant, ids).await?;
+        let (records, cut) = self.records(tenant, ids, PAGE_BYTES).await?;
+        truncated |= cut;
         let history = self.store().history(tenant);
-        let mut events: Vec<RecordedEvent> = stream::iter(others)
-            .map(|link| {
-                let history = history.clone();
-                async move { history.events(&link.stream, Some(link.version), 1, Order::Asc).await }
-            })
-            .buffered(PARALLEL)
-            .map_ok(|page| page.events)
-            .try_concat()
-            .await?;
+        let read = |link: Link| {
+            let history = history.clone();
+            async move { history.version(link.position.partition, &link.stream, link.version).await }
+        };
+        let mut found = stream::iter(others).map(read).buffered(PARALLEL);
+        let (mut events, mut bytes) = (Vec::<RecordedEvent>::new(), 0);
+        while let Some(event) = found.try_next().await? {
+            if bytes > PAGE_BYTES {
+                truncated = true;
+                break;
+            }
+            bytes += event.data.as_bytes().len();
+            events.push(event);
+        }
+        drop(found);
         events.sort_by_key(|event| (event.recorded, event.position));
         Ok(Belongings { records, events, truncated })
     }
 
-    /// The commands of a correlation id.
+    /// The commands of a correlation id, each with the place of its first event that has it, in that
+    /// order. Those among the first [`LISTED`] events of a partition are found.
     ///
     /// # Errors
     /// [`HistoryError`].
@@ -76,10 +87,12 @@ impl Journal {
         &self,
         tenant: &Arc<Tenant>,
         correlation: &CorrelationId,
-    ) -> Result<Vec<Record>, HistoryError> {
-        let (links, _) = self.store().correlated(tenant).links(correlation, MOST).await?;
+    ) -> Result<Vec<(Position, StreamId)>, HistoryError> {
+        let (mut links, _) = self.store().correlated(tenant).links(correlation, LISTED).await?;
+        links.sort_by_key(|link| link.position);
+        let mut seen = BTreeSet::new();
         let ours = links.into_iter().filter(|link| link.stream.category.as_str() == CATEGORY);
-        let ids: BTreeSet<StreamId> = ours.map(|link| link.stream.id).collect();
-        self.records(tenant, ids.into_iter().collect()).await
+        let first = ours.filter(|link| seen.insert(link.stream.id.clone()));
+        Ok(first.map(|link| (link.position, link.stream.id)).collect())
     }
 }

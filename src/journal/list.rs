@@ -1,25 +1,35 @@
-//! Lists of commands.
+//! Lists of commands, the newest first.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
-use super::{Journal, Record, stream as stream_of};
+use super::{Journal, Record};
 use crate::{
     domain::{
-        command::CATEGORY,
+        command::{CATEGORY, DISPATCHED},
         event::RecordedBy,
         ids::{Category, CorrelationId, Status, StreamId},
+        position::Position,
         timestamp::Timestamp,
     },
+    feed::all_stream::{self, Direction, Places, Query, ReadFailure},
     store::{
-        history::{HistoryError, ListFrom},
+        history::{HistoryError, ListFrom, PAGE_BYTES},
         registry::Tenant,
     },
 };
 
 /// Commands read at the same time.
 const PARALLEL: usize = 8;
+/// Commands read before a page is looked at again: is it full, or too large?
+const CHUNK: usize = 16;
+/// How long one page may look where a filter passes few.
+const LOOKING: Duration = Duration::from_secs(8);
+/// How far a sender's clock may be ahead: so much earlier than `from` the search ends.
+const AHEAD: Duration = Duration::from_secs(86_400);
 
 /// Which commands are wanted. What is not said is not asked.
 #[derive(Debug, Clone, Default)]
@@ -30,7 +40,7 @@ pub struct Filter {
     pub actor: Option<String>,
     /// The type.
     pub kind: Option<String>,
-    /// The correlation id: all of its commands come on one page.
+    /// The correlation id.
     pub correlation: Option<CorrelationId>,
     /// Dispatched then or later.
     pub from: Option<Timestamp>,
@@ -42,11 +52,14 @@ pub struct Filter {
 
 impl Filter {
     fn wants(&self, record: &Record) -> bool {
-        let Some(dispatched) = record.dispatched() else { return false };
+        let Some((command, dispatched)) = record.command.as_ref().zip(record.dispatched()) else {
+            return false;
+        };
         let event = &dispatched.event;
         let time = event.envelope.time.unwrap_or(event.recorded);
         let actor = event.actor.as_ref().and_then(|actor| actor.id.as_ref());
-        self.actor.as_ref().is_none_or(|wanted| actor == Some(wanted))
+        self.status.as_ref().is_none_or(|wanted| command.stage.status() == wanted.as_str())
+            && self.actor.as_ref().is_none_or(|wanted| actor == Some(wanted))
             && self.kind.as_ref().is_none_or(|wanted| dispatched.text("type").as_ref() == Some(wanted))
             && self.from.is_none_or(|from| time >= from)
             && self.to.is_none_or(|to| time < to)
@@ -54,13 +67,25 @@ impl Filter {
     }
 }
 
+/// Where a list goes on: each way of finding commands has its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ListPlace {
+    /// In the index of a status that wants attention.
+    Index(ListFrom),
+    /// In the log, going backwards.
+    Log(Places),
+    /// Among what shares a correlation id: before this place.
+    Linked(Position),
+}
+
 /// Part of a list of commands.
 #[derive(Debug)]
 pub struct Listed {
-    /// The commands, in the order of their keys.
+    /// The commands, the newest first.
     pub records: Vec<Record>,
     /// Where the list goes on; `None` at its end.
-    pub next: Option<ListFrom>,
+    pub next: Option<ListPlace>,
 }
 
 impl Record {
@@ -68,70 +93,154 @@ impl Record {
     pub fn is_recorded_by(&self, caller: &RecordedBy) -> bool {
         self.dispatched().is_some_and(|entry| entry.event.envelope.recorded_by.as_ref() == Some(caller))
     }
+
+    /// About the bytes that it takes in an answer.
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.event.data.as_bytes().len()).sum()
+    }
 }
 
+type Found = (Vec<StreamId>, Option<ListPlace>);
+
 impl Journal {
-    /// Commands in the order of their keys. A page may be short, even empty, while `next` leads on.
+    /// Commands, the newest first: in the order in which they were recorded. A page may be short, even
+    /// empty, while `next` leads on.
+    ///
+    /// A status that wants attention has an index, which knows ids alone: that list goes by id, and each
+    /// of its pages is in order.
     ///
     /// # Errors
-    /// [`HistoryError`].
+    /// [`ReadFailure`].
     pub async fn list(
         &self,
         tenant: &Arc<Tenant>,
         filter: &Filter,
-        from: Option<ListFrom>,
+        from: Option<ListPlace>,
         limit: usize,
-    ) -> Result<Listed, HistoryError> {
-        if let Some(correlation) = &filter.correlation {
-            let records = self.correlated(tenant, correlation).await?;
-            let status = |record: &Record| record.command.as_ref().map(|command| command.stage.status());
-            let wanted = |record: &Record| {
-                filter.status.as_ref().is_none_or(|wanted| status(record) == Some(wanted.as_str()))
-                    && filter.wants(record)
+    ) -> Result<Listed, ReadFailure> {
+        let until = Instant::now() + LOOKING;
+        let (mut records, mut bytes, mut next) = (Vec::new(), 0, from);
+        loop {
+            let chunk = CHUNK.min(limit - records.len());
+            let (ids, place) = match (&filter.correlation, self.indexed(tenant, filter)) {
+                (Some(correlation), _) => self.linked(tenant, correlation, next, chunk).await?,
+                (None, Some(status)) => self.in_index(tenant, status, next, chunk).await?,
+                (None, None) => self.in_log(tenant, filter, next, chunk).await?,
             };
-            return Ok(Listed { records: records.into_iter().filter(wanted).collect(), next: None });
+            next = place;
+            let (found, _) = self.records(tenant, ids, usize::MAX).await?;
+            for record in found.into_iter().filter(|record| filter.wants(record)) {
+                bytes += record.bytes();
+                records.push(record);
+            }
+            if next.is_none() || records.len() >= limit || bytes >= PAGE_BYTES || Instant::now() >= until {
+                break;
+            }
         }
-        let history = self.store().history(tenant);
-        let category = Category::parse(CATEGORY).expect("the constant is a category");
-        let page = history.streams(Some(&category), filter.status.as_ref(), from, limit).await?;
-        // The earliest time of a stream is at most that of its dispatch.
-        let ids = page.streams.into_iter().filter(|listed| {
-            let last = listed.stream.times.map(|(_, last)| last);
-            filter.from.is_none_or(|from| last.is_none_or(|last| last >= from))
-        });
-        let ids: Vec<StreamId> = ids.map(|listed| listed.name.id).collect();
-        let records = self.records(tenant, ids).await?;
-        let records = records.into_iter().filter(|record| filter.wants(record)).collect();
-        Ok(Listed { records, next: page.next })
+        if matches!(next, None | Some(ListPlace::Index(_))) {
+            records.sort_by_key(|record| {
+                std::cmp::Reverse(record.dispatched().map(|entry| entry.event.recorded))
+            });
+        }
+        Ok(Listed { records, next })
     }
 
-    /// Several commands, in this order; those that are none are left out.
+    fn indexed<'a>(&self, tenant: &Tenant, filter: &'a Filter) -> Option<&'a Status> {
+        filter.status.as_ref().filter(|status| tenant.settings.wants_attention(status.as_str()))
+    }
+
+    async fn in_index(
+        &self,
+        tenant: &Arc<Tenant>,
+        status: &Status,
+        from: Option<ListPlace>,
+        limit: usize,
+    ) -> Result<Found, ReadFailure> {
+        let from = match from {
+            None => None,
+            Some(ListPlace::Index(from)) => Some(from),
+            Some(_) => return Err(ReadFailure::Changed),
+        };
+        let category = Category::parse(CATEGORY).expect("the constant is a category");
+        let page = self.store().history(tenant).streams(Some(&category), Some(status), from, limit).await?;
+        let ids = page.streams.into_iter().map(|listed| listed.name.id).collect();
+        Ok((ids, page.next.map(ListPlace::Index)))
+    }
+
+    /// Every command was dispatched, and the log says when: it is read backwards.
+    async fn in_log(
+        &self,
+        tenant: &Arc<Tenant>,
+        filter: &Filter,
+        from: Option<ListPlace>,
+        limit: usize,
+    ) -> Result<Found, ReadFailure> {
+        let after = match from {
+            None => None,
+            Some(ListPlace::Log(places)) => Some(places),
+            Some(_) => return Err(ReadFailure::Changed),
+        };
+        let types = vec![DISPATCHED.to_owned()];
+        let query = Query {
+            direction: Direction::Backward,
+            from: filter.from.map(|from| from.minus(AHEAD)),
+            filter: all_stream::Filter { types, ..all_stream::Filter::default() },
+            ..Query::after(after, limit)
+        };
+        let page = all_stream::read(&self.store().log(tenant), &self.store().history(tenant), &query).await?;
+        // A type that is too long to be essential is looked for in the record.
+        let fits = |item: &&all_stream::Item| {
+            let kind = item.essentials.data.get("commandType");
+            filter.kind.as_ref().zip(kind).is_none_or(|(wanted, kind)| wanted == kind)
+        };
+        let ids = page.items.iter().filter(fits).map(|item| item.essentials.stream_name().id).collect();
+        Ok((ids, (!page.end).then_some(ListPlace::Log(page.places))))
+    }
+
+    async fn linked(
+        &self,
+        tenant: &Arc<Tenant>,
+        correlation: &CorrelationId,
+        from: Option<ListPlace>,
+        limit: usize,
+    ) -> Result<Found, ReadFailure> {
+        let before = match from {
+            None => None,
+            Some(ListPlace::Linked(place)) => Some(place),
+            Some(_) => return Err(ReadFailure::Changed),
+        };
+        let mut commands = self.correlated(tenant, correlation).await?;
+        commands.retain(|(place, _)| before.is_none_or(|before| *place < before));
+        let rest = commands.split_off(commands.len().saturating_sub(limit));
+        let next = rest.first().filter(|_| !commands.is_empty()).map(|(place, _)| ListPlace::Linked(*place));
+        Ok((rest.into_iter().rev().map(|(_, id)| id).collect(), next))
+    }
+
+    /// Several commands, in this order, up to about so many bytes; those that are none are left out. The
+    /// flag tells that there are more.
     ///
     /// # Errors
     /// [`HistoryError`].
-    pub async fn records(
+    pub(super) async fn records(
         &self,
         tenant: &Arc<Tenant>,
         ids: Vec<StreamId>,
-    ) -> Result<Vec<Record>, HistoryError> {
+        most: usize,
+    ) -> Result<(Vec<Record>, bool), HistoryError> {
         let history = self.store().history(tenant);
-        let read = stream::iter(ids)
-            .map(|id| {
-                let history = history.clone();
-                async move { Record::read(&history, &id).await }
-            })
-            .buffered(PARALLEL)
-            .try_collect::<Vec<_>>()
-            .await?;
-        Ok(read.into_iter().filter(|record| record.command.is_some()).collect())
-    }
-
-    /// The version of a command's stream, at the price of one point read.
-    ///
-    /// # Errors
-    /// [`HistoryError`].
-    pub async fn version(&self, tenant: &Arc<Tenant>, command: &StreamId) -> Result<u64, HistoryError> {
-        let found = self.store().history(tenant).stream(&stream_of(command)).await?;
-        Ok(found.map_or(0, |stream| stream.version))
+        let read = |id| {
+            let history = history.clone();
+            async move { Record::read(&history, &id).await }
+        };
+        let mut found = stream::iter(ids).map(read).buffered(PARALLEL);
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        while let Some(record) = found.try_next().await? {
+            if bytes > most {
+                return Ok((records, true));
+            }
+            bytes += record.bytes();
+            records.extend(Some(record).filter(|record| record.command.is_some()));
+        }
+        Ok((records, false))
     }
 }

@@ -35,7 +35,7 @@ pub use self::{
     },
     correlation::Belongings,
     door::{NoRequest, request},
-    list::{Filter, Listed},
+    list::{Filter, ListPlace, Listed},
     order::{Context, Order},
     record::{Entry, Record},
     seal::{MAX_MESSAGE, SealError, message},

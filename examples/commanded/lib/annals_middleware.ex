@@ -16,6 +16,8 @@ defmodule Annals.CommandedMiddleware do
         time_limit: 30        # seconds until a command without an outcome is listed as in doubt
 
   The command's uuid is its id in Annals, so a dispatch that Commanded tries again is on record once.
+  `extra_applications: [:inets, :ssl]` in `mix.exs` starts what it needs.
+
   Who acted is taken from the metadata (`"user_id"` or `:user_id`); the API key needs the roles
   `writer` and `delegate` for it.
 
@@ -94,7 +96,7 @@ defmodule Annals.CommandedMiddleware do
         if(setting(:async, false), do: [{'prefer', 'respond-async'}], else: [])
 
     request = {to_charlist(url), headers, 'application/json', json}
-    options = [timeout: setting(:timeout, 5_000), connect_timeout: 2_000]
+    options = [timeout: setting(:timeout, 5_000), connect_timeout: 2_000] ++ tls(url)
 
     case :httpc.request(:post, request, options, body_format: :binary) do
       {:ok, {{_, status, _}, _, _}} when status in 200..299 -> :ok
@@ -104,6 +106,10 @@ defmodule Annals.CommandedMiddleware do
       {:error, reason} -> {:error, reason}
     end
   end
+
+  # The key goes to nobody else: OTP 25 verifies a host only when it is told to.
+  defp tls("https:" <> _), do: [ssl: :httpc.ssl_verify_host_options(true)]
+  defp tls(_), do: []
 
   defp actor(metadata) do
     case Map.get(metadata, "user_id") || Map.get(metadata, :user_id) do

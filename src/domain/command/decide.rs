@@ -8,6 +8,14 @@ use crate::domain::timestamp::Timestamp;
 /// How long a claim lasts where neither the caller nor the command says.
 const LEASE: Duration = Duration::from_secs(300);
 
+/// Most decisions on record that count for nothing. Those that count need no limit: one a person, and
+/// the last ends the waiting.
+pub(super) const MOST_IGNORED: usize = 200;
+/// Most claims of one command, each of which may leave a lease behind that ended.
+pub(super) const MOST_CLAIMS: usize = 500;
+/// Most renewals, of all its claims together. Who needs more asks for longer leases.
+pub(super) const MOST_RENEWALS: usize = 1_000;
+
 /// What somebody wants of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
@@ -82,10 +90,12 @@ pub fn decide(command: Option<&Command>, operation: &Operation, now: Timestamp) 
         Operation::Claim { holder, lease } => {
             let until = now.plus(lease.or(command.limit).unwrap_or(LEASE));
             facts.push(claim(&stage, holder, until)?);
+            room("claims", command.counts.claims, MOST_CLAIMS)?;
         }
         Operation::Renew { fence, lease } => {
             let until = now.plus(lease.or(command.limit).unwrap_or(LEASE));
             facts.push(renew(&stage, *fence, until)?);
+            room("renewals", command.counts.renewals, MOST_RENEWALS)?;
         }
         Operation::Withdraw { person } => facts.push(withdraw(command, &stage, person.as_ref())?),
         Operation::FallDue => {}
@@ -142,6 +152,9 @@ fn give(command: &Command, stage: &Stage, person: &Person, verdict: Verdict) -> 
         Stage::Pending { .. } => None,
         _ => Some(Ignored::Late),
     };
+    if ignored.is_some() {
+        room("decisions that count for nothing", command.counts.ignored, MOST_IGNORED)?;
+    }
     let mut facts = vec![Fact::Given { person: person.clone(), verdict, ignored }];
     match (ignored, verdict) {
         (Some(_), _) => {}
@@ -152,6 +165,12 @@ fn give(command: &Command, stage: &Stage, person: &Person, verdict: Verdict) -> 
         (None, Verdict::Approve) => {}
     }
     Ok(facts)
+}
+
+/// What repeats itself ends somewhere. An outcome, a withdrawal, a decision that counts and what falls due
+/// are never refused for it: of each there are as many as the machine has room for.
+fn room(what: &'static str, count: usize, most: usize) -> Result<(), Rule> {
+    if count < most { Ok(()) } else { Err(Rule::Full { what, most }) }
 }
 
 fn claim(stage: &Stage, holder: &Person, until: Timestamp) -> Result<Fact, Rule> {

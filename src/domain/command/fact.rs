@@ -198,7 +198,7 @@ pub enum Fact {
 
 /// Every event type of the journal.
 pub const JOURNAL_TYPES: [&str; 13] = [
-    "annals.command.dispatched",
+    super::DISPATCHED,
     "annals.command.in-doubt",
     "annals.command.succeeded",
     "annals.command.failed",
@@ -217,7 +217,7 @@ impl Fact {
     /// The type of the event.
     pub fn event_type(&self) -> &'static str {
         match self {
-            Self::Dispatched { .. } => "annals.command.dispatched",
+            Self::Dispatched { .. } => super::DISPATCHED,
             Self::InDoubt => "annals.command.in-doubt",
             Self::Concluded { outcome: Outcome::Succeeded } => "annals.command.succeeded",
             Self::Concluded { outcome: Outcome::Failed } => "annals.command.failed",

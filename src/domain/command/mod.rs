@@ -30,6 +30,8 @@ pub use self::{
 
 /// Category of the streams of commands.
 pub const CATEGORY: &str = "command";
+/// The type of the event with which every command begins.
+pub const DISPATCHED: &str = "annals.command.dispatched";
 /// The extension attribute under which an event of a command keeps its [`Fact`].
 pub const FACT_ATTRIBUTE: &str = "journal";
 

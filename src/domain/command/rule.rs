@@ -57,6 +57,15 @@ pub enum Rule {
     /// Only the requester takes a command back.
     #[error("only whoever asked for a command may withdraw it")]
     NotTheRequester,
+    /// There is enough of this on record: a stream that anybody could make longer for ever would be read
+    /// whole for every operation.
+    #[error("the command has {most} {what} on record, and takes no more of them")]
+    Full {
+        /// Of what.
+        what: &'static str,
+        /// How many it takes.
+        most: usize,
+    },
     /// It runs, or has run: there is nothing to take back.
     #[error("the command runs or may have run: it cannot be withdrawn any more")]
     Running,
@@ -79,6 +88,7 @@ impl Rule {
             Self::NotAnApprover => "not-an-approver",
             Self::RequesterExcluded => "requester-excluded",
             Self::NotTheRequester => "not-the-requester",
+            Self::Full { .. } => "command-full",
             Self::Running => "command-running",
         }
     }

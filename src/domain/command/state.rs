@@ -91,6 +91,29 @@ pub struct Command {
     pub(super) policy: Option<Policy>,
     /// The decisions that count: one a person.
     pub(super) given: BTreeMap<Person, Verdict>,
+    pub(super) counts: Counts,
+}
+
+/// How much is on record of what could be repeated for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Counts {
+    /// Decisions that count for nothing.
+    pub(super) ignored: usize,
+    /// Claims.
+    pub(super) claims: usize,
+    /// Renewals of claims.
+    pub(super) renewals: usize,
+}
+
+impl Counts {
+    fn add(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Given { ignored: Some(_), .. } => self.ignored += 1,
+            Fact::Claimed { .. } => self.claims += 1,
+            Fact::Renewed { .. } => self.renewals += 1,
+            _ => {}
+        }
+    }
 }
 
 impl Command {
@@ -101,6 +124,7 @@ impl Command {
     pub fn evolve(command: Option<Self>, version: u64, fact: &Fact) -> Option<Self> {
         let Some(mut command) = command else { return Self::dispatched(version, fact) };
         command.version = version;
+        command.counts.add(fact);
         let next = match (&command.stage, fact) {
             (Stage::Pending { .. }, Fact::Given { person, verdict, ignored: None }) => {
                 command.given.entry(person.clone()).or_insert(*verdict);
@@ -145,6 +169,7 @@ impl Command {
             limit: limit_ms.map(Duration::from_millis),
             policy: policy.clone(),
             given: BTreeMap::new(),
+            counts: Counts::default(),
         })
     }
 

@@ -204,3 +204,60 @@ fn every_fact_survives_its_json_and_has_a_type_of_the_journal() {
         assert!(JOURNAL_TYPES.contains(&fact.event_type()), "{}", fact.event_type());
     }
 }
+
+/// The command after an operation was carried out as often as it is taken, and the rule that ended it.
+fn filled(given_: &[(i128, Operation)], each: impl Fn(usize, &Command) -> (i128, Operation)) -> Command {
+    let mut command = given(given_).unwrap();
+    for n in 0.. {
+        let (seconds, operation) = each(n, &command);
+        match decide(Some(&command), &operation, at(seconds)) {
+            Ok(facts) => command = Command::after(Some(&command), command.version, &facts).unwrap(),
+            Err(rule) => {
+                assert_eq!(rule.code(), "command-full", "{rule}");
+                break;
+            }
+        }
+    }
+    command
+}
+
+fn taken(command: &Command, seconds: i128, operation: &Operation) -> Vec<&'static str> {
+    let facts = decide(Some(command), operation, at(seconds)).unwrap();
+    facts.iter().map(|fact| fact.event_type().rsplit_once('.').unwrap().1).collect()
+}
+
+#[test]
+fn decisions_that_count_for_nothing_end_somewhere_and_keep_nobody_from_deciding() {
+    let asked = [(0, dispatch(None, Some((policy(2), Some(at(900)))))), (1, approve("bob"))];
+    let full = filled(&asked, |_, _| (2, approve("bob")));
+    assert_eq!(full.version, 2 + 200);
+    assert_eq!(taken(&full, 3, &approve("cid")), ["given", "approved"]);
+    assert_eq!(taken(&full, 3, &give("cid", Verdict::Deny)), ["given", "denied"]);
+    assert_eq!(taken(&full, 3, &withdraw("ann")), ["withdrawn"]);
+    assert_eq!(taken(&full, 900, &Operation::FallDue), ["expired"]);
+    // Nor from running what was approved.
+    let approved = [asked.to_vec(), vec![(2, approve("cid"))]].concat();
+    let full = filled(&approved, |n, _| (3, approve(&format!("late-{n}"))));
+    assert_eq!(taken(&full, 4, &claim("x")), ["claimed"]);
+}
+
+#[test]
+fn claims_and_renewals_end_somewhere_and_keep_nobody_from_telling_the_outcome() {
+    let fence = |command: &Command| match &command.stage {
+        Stage::Claimed(claim) => claim.fence,
+        other => panic!("{other:?} is no claim"),
+    };
+    let claimed = [(0, dispatch(None, Some((policy(1), None)))), (1, approve("bob")), (2, claim("x"))];
+    let renew = |command: &Command| Operation::Renew { fence: fence(command), lease: None };
+    let full = filled(&claimed, |_, command| (3, renew(command)));
+    assert_eq!(full.version, 4 + 1_000);
+    assert_eq!(taken(&full, 4, &conclude(Some(fence(&full)))), ["succeeded"]);
+    assert_eq!(taken(&full, 900, &Operation::FallDue), ["lease-ended"]);
+    assert_eq!(taken(&full, 900, &claim("y")), ["lease-ended", "claimed"]);
+    // Executors that crash again and again: the word of the last one still counts.
+    let full = filled(&claimed, |n, _| (62 + 60 * i128::try_from(n).unwrap(), claim("y")));
+    assert_eq!(full.version, 4 + 2 * 499);
+    let end = 62 + 60 * 500;
+    assert_eq!(taken(&full, end, &conclude(Some(fence(&full)))), ["lease-ended", "succeeded"]);
+    assert_eq!(taken(&full, end, &Operation::FallDue), ["lease-ended"]);
+}

@@ -124,6 +124,11 @@ pub(crate) fn effect(
         return Ok(Effect::on(stream(Category::parse(COMMAND)?, StreamId::parse(subject)?)));
     }
     let category = match category {
+        // Every operation reads the stream of its command whole: nobody else makes it longer.
+        Some(category) if category.as_str() == COMMAND => {
+            let rule = "must not be `command`, which the command journal alone writes";
+            return Err(DecodeError::new(DecodeError::RESERVED, "category", rule));
+        }
         Some(category) => category,
         None => Category::parse(DEFAULT_CATEGORY)?,
     };

@@ -87,6 +87,8 @@ fn an_unknown_type_goes_where_category_and_subject_say() {
     assert_eq!(of(Some("order"), Some("7/a")), "order/7/a");
     assert_eq!(of(None, Some("7")), "event/7");
     assert_eq!(of(None, None), "event/the/source");
+    let foreign = effect_of("com.example.x", Some("command"), Some("7"), "{}").unwrap_err();
+    assert_eq!((foreign.code, foreign.invalid.field.as_str()), (DecodeError::RESERVED, "category"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use futures::future::BoxFuture;
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -29,6 +30,7 @@ use crate::{
     },
     links,
     store::{Delivery, registry::Tenant},
+    telemetry::trace::Trace,
 };
 
 /// How long an operation may take before it is answered 503.
@@ -54,12 +56,18 @@ struct Common {
 
 /// The operations, as they are told apart in identities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(in crate::http) enum Kind {
+    /// `POST …/commands`.
     Dispatch,
+    /// `POST …/outcome`.
     Outcome,
+    /// `POST …/approvals`.
     Approval,
+    /// `POST …/claim`.
     Claim,
+    /// `POST …/claim/renew`.
     Renew,
+    /// `POST …/withdraw`.
     Withdraw,
 }
 
@@ -99,12 +107,11 @@ impl<'a> Asked<'a> {
     async fn read(
         (app, caller, headers): (&'a Arc<App>, &'a Caller, &'a HeaderMap),
         kind: Kind,
-        tenant: &str,
-        command: Option<&str>,
+        path: &InPath,
         body: &'a Bytes,
     ) -> Result<Self, Problem> {
-        let named = command.map(command_id).transpose()?;
-        let tenant = extract::tenant(app, tenant).await?;
+        let named = path.id.as_deref().map(command_id).transpose()?;
+        let tenant = extract::tenant(app, &path.tenant).await?;
         extract::check_length(headers)?;
         if body.len() > MAX_DATA {
             let detail = format!("what a command carries is at most {MAX_DATA} bytes");
@@ -135,7 +142,8 @@ impl<'a> Asked<'a> {
             time: common.occurred_at,
             correlation: common.correlation_id,
             causation: common.causation_id,
-            traceparent: None,
+            // A message on the queue carries it on; what is appended at once would get it anyway.
+            traceparent: Trace::current().traceparent().map(str::to_owned),
             extensions: BTreeMap::new(),
         };
         Ok(Self { app, caller, tenant, headers, text, context })
@@ -143,6 +151,18 @@ impl<'a> Asked<'a> {
 
     fn body<T: serde::de::DeserializeOwned>(&self, members: &[&str]) -> Result<T, Invalid> {
         parse(self.text, &[COMMON, members])
+    }
+
+    fn order(&self, kind: Kind) -> Result<Order, Invalid> {
+        let (tenant, context) = (&self.tenant, self.context.clone());
+        match kind {
+            Kind::Dispatch => self.body::<DispatchBody>(members::DISPATCH)?.order(tenant, context),
+            Kind::Outcome => self.body::<OutcomeBody>(members::OUTCOME)?.order(tenant, context),
+            Kind::Approval => self.body::<GivenBody>(members::GIVEN)?.order(tenant, context),
+            Kind::Claim => self.body::<ClaimBody>(members::CLAIM)?.order(tenant, context),
+            Kind::Renew => self.body::<RenewBody>(members::RENEW)?.order(context),
+            Kind::Withdraw => self.body::<WithdrawBody>(members::WITHDRAW)?.order(tenant, context),
+        }
     }
 
     /// Carries the operation out, or puts it on the queue where the caller will not wait.
@@ -211,82 +231,25 @@ fn prefers_async(headers: &HeaderMap) -> bool {
     })
 }
 
-type Of = Path<(String, String)>;
-
-/// `POST tenants/{tenant}/commands`: on record before it runs.
-pub(in crate::http) async fn dispatch(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    Path(tenant): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let asked = Asked::read((&app, &caller, &headers), Kind::Dispatch, &tenant, None, &body).await?;
-    let body: DispatchBody = asked.body(members::DISPATCH)?;
-    asked.answer(&body.order(&asked.tenant, asked.context.clone())?).await
+/// The tenant in the path, and the command unless it is new.
+#[derive(Debug, Deserialize)]
+pub(in crate::http) struct InPath {
+    tenant: String,
+    #[serde(default)]
+    id: Option<String>,
 }
 
-/// `POST …/outcome`.
-pub(in crate::http) async fn conclude(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    Path((tenant, id)): Of,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let asked = Asked::read((&app, &caller, &headers), Kind::Outcome, &tenant, Some(&id), &body).await?;
-    let body: OutcomeBody = asked.body(members::OUTCOME)?;
-    asked.answer(&body.order(&asked.tenant, asked.context.clone())?).await
-}
+type Answering = BoxFuture<'static, Result<Response, Problem>>;
 
-/// `POST …/approvals`.
-pub(in crate::http) async fn approve(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    Path((tenant, id)): Of,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let asked = Asked::read((&app, &caller, &headers), Kind::Approval, &tenant, Some(&id), &body).await?;
-    let body: GivenBody = asked.body(members::GIVEN)?;
-    asked.answer(&body.order(&asked.tenant, asked.context.clone())?).await
-}
-
-/// `POST …/claim`.
-pub(in crate::http) async fn claim(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    Path((tenant, id)): Of,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let asked = Asked::read((&app, &caller, &headers), Kind::Claim, &tenant, Some(&id), &body).await?;
-    let body: ClaimBody = asked.body(members::CLAIM)?;
-    asked.answer(&body.order(&asked.tenant, asked.context.clone())?).await
-}
-
-/// `POST …/claim/renew`.
-pub(in crate::http) async fn renew(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    Path((tenant, id)): Of,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let asked = Asked::read((&app, &caller, &headers), Kind::Renew, &tenant, Some(&id), &body).await?;
-    let body: RenewBody = asked.body(members::RENEW)?;
-    asked.answer(&body.order(asked.context.clone())?).await
-}
-
-/// `POST …/withdraw`.
-pub(in crate::http) async fn withdraw(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    Path((tenant, id)): Of,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let asked = Asked::read((&app, &caller, &headers), Kind::Withdraw, &tenant, Some(&id), &body).await?;
-    let body: WithdrawBody = asked.body(members::WITHDRAW)?;
-    asked.answer(&body.order(&asked.tenant, asked.context.clone())?).await
+/// `POST tenants/{tenant}/commands` and `POST …/commands/{id}/…`: one way for all operations.
+pub(in crate::http) fn ask(
+    kind: Kind,
+) -> impl Fn(State<Arc<App>>, Caller, Path<InPath>, HeaderMap, Bytes) -> Answering + Clone + Send + Sync + 'static
+{
+    move |State(app), caller, Path(path), headers, body| {
+        Box::pin(async move {
+            let asked = Asked::read((&app, &caller, &headers), kind, &path, &body).await?;
+            asked.answer(&asked.order(kind)?).await
+        })
+    }
 }

@@ -7,7 +7,7 @@ mod read;
 mod views;
 
 pub(super) use self::{
-    ask::{approve, claim, conclude, dispatch, renew, withdraw},
+    ask::{Kind, ask},
     correlation::correlated,
     list::list,
     read::{one, was_it},

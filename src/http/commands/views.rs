@@ -12,7 +12,7 @@ use crate::{
     },
     journal::{Entry, Receipt, Record},
     links,
-    store::registry::Tenant,
+    store::{registry::Tenant, rows::ErasedMark},
 };
 
 /// What came of an operation.
@@ -99,6 +99,9 @@ pub(super) struct CommandView<'a> {
     /// JSON Patch (RFC 6902) from `before` to `after`.
     #[serde(skip_serializing_if = "Option::is_none")]
     changes: Option<json_patch::Patch>,
+    /// What was erased of the dispatch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    erased: Option<&'a ErasedMark>,
     href: String,
 }
 
@@ -125,6 +128,8 @@ struct DecisionView<'a> {
     ignored: Option<Ignored>,
     time: Timestamp,
     version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    erased: Option<&'a ErasedMark>,
 }
 
 #[derive(Serialize)]
@@ -156,6 +161,8 @@ struct OutcomeView<'a> {
     events: Vec<EventLink>,
     #[serde(skip_serializing_if = "Option::is_none")]
     once_revealed: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    erased: Option<&'a ErasedMark>,
 }
 
 #[derive(Serialize)]
@@ -190,6 +197,7 @@ impl<'a> CommandView<'a> {
             claim: claim(record, &stage),
             outcome: record.concluded().map(|entry| outcome(tenant, entry, stage.status())),
             changes: changes(record),
+            erased: event.erased.as_ref(),
             href: format!("/api/tenants/{}/commands/{}", tenant.id, links::segment(record.id.as_str())),
         })
     }
@@ -205,6 +213,7 @@ fn approval<'a>(record: &'a Record, command: &Command, dispatched: &'a Entry) ->
             ignored,
             time: entry.event.envelope.time.unwrap_or(entry.event.recorded),
             version: entry.event.version,
+            erased: entry.event.erased.as_ref(),
         }),
         _ => None,
     });
@@ -241,6 +250,7 @@ fn outcome<'a>(tenant: &Tenant, entry: &'a Entry, status: &'static str) -> Outco
         duration_micros: entry.member("durationMicros"),
         events: ids.unwrap_or_default().into_iter().map(link).collect(),
         once_revealed: entry.member("onceRevealed"),
+        erased: entry.event.erased.as_ref(),
     }
 }
 

@@ -75,6 +75,40 @@ async fn two_people_approve_one_executor_claims_and_the_story_is_on_record() {
 }
 
 #[tokio::test]
+async fn the_last_approval_is_told_on_the_change_feed_once_and_names_nobody() {
+    let (_folder, handler) = embedded().await;
+    ask_for_two(&handler, "c", json!({})).await;
+    for who in ["bob", "cid", "dan"] {
+        let yes = json!({ "decision": "approve", "comment": "canary", "actor": user(who) });
+        handler.ask("c", "approvals", yes).await;
+    }
+    let (_, history) = handler.api("GET", "/api/tenants/acme/streams/command/c/events", None).await;
+    let events = history["events"].as_array().unwrap();
+    let mut feed = Vec::new();
+    // The second yes and what follows from it are one commit.
+    for index in [0, 1, 3, 4] {
+        let last = &events[index]["position"]["sequence"];
+        let commit = json!({ "tenant": "acme", "partition": "p00", "last": last }).to_string();
+        feed.extend(handler.invoke("publish", &commit, 1).await.unwrap());
+    }
+    let types: Vec<_> = feed.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    let [given, approved] = ["annals.approval.given", "annals.command.approved"];
+    assert_eq!(types, ["annals.command.dispatched", given, given, approved, given]);
+    let told = &feed[3];
+    assert_eq!(told["subject"], "command/c");
+    let data = &told["data"];
+    assert_eq!(
+        (&data["commandId"], &data["commandType"], &data["newStatus"]),
+        (&json!("c"), &json!("DeleteKey"), &json!("approved"))
+    );
+    assert_eq!((&data["approvals"], &data["approvalsRequired"]), (&json!("2"), &json!("2")));
+    let all = json!(feed).to_string();
+    for private in ["ann\"", "bob", "cid", "dan", "canary"] {
+        assert!(!all.contains(private), "{private} in {all}");
+    }
+}
+
+#[tokio::test]
 async fn listed_approvers_alone_decide_one_no_is_enough_and_the_requester_may_withdraw() {
     let (_folder, handler) = embedded().await;
     ask_for_two(&handler, "c", json!({ "approvers": ["bob", user("cid"), "dan"] })).await;
@@ -89,6 +123,23 @@ async fn listed_approvers_alone_decide_one_no_is_enough_and_the_requester_may_wi
     assert_eq!(handler.ask("w", "withdraw", by("bob")).await.1["code"], "not-the-requester");
     assert_eq!(handler.ask("w", "withdraw", by("ann")).await.1["status"], "withdrawn");
     assert_eq!(handler.approve("w", "bob").await.1["ignored"], "late");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn decisions_without_end_are_refused_and_the_command_still_runs() {
+    let (_folder, handler) = embedded().await;
+    ask_for_two(&handler, "c", json!({})).await;
+    handler.approve("c", "bob").await;
+    for _ in 0..200 {
+        assert_eq!(handler.approve("c", "bob").await.1["ignored"], "repeated");
+    }
+    let (status, full) = handler.approve("c", "bob").await;
+    assert_eq!((status, &full["code"]), (StatusCode::CONFLICT, &json!("command-full")), "{full}");
+    assert_eq!(handler.approve("c", "cid").await.1["status"], "approved");
+    let (_, claim) = handler.ask("c", "claim", json!({})).await;
+    let outcome = json!({ "status": "succeeded", "fence": claim["fence"] });
+    assert_eq!(handler.ask("c", "outcome", outcome).await.0, StatusCode::CREATED);
+    assert_eq!(handler.command("c").await["status"], handler.stored_status("c").await.as_str());
 }
 
 #[tokio::test]

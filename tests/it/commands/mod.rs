@@ -2,6 +2,8 @@
 
 mod approvals;
 mod callers;
+mod erased;
+mod lists;
 pub(crate) mod queue;
 mod races;
 mod records;

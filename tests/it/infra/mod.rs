@@ -9,6 +9,7 @@ mod mutations;
 mod package;
 mod run;
 mod survival;
+mod tracing;
 
 use std::process::Command;
 

@@ -22,7 +22,14 @@ pub(super) fn sources() -> Sources {
     for folder in ["infra", "function-definitions", "src"] {
         collect(root, &root.join(folder), &mut found);
     }
-    for file in ["host.json", "azure.yaml", "local.settings.json.example", "Cargo.toml"] {
+    for file in [
+        "host.json",
+        "azure.yaml",
+        "local.settings.json.example",
+        "Cargo.toml",
+        "README.md",
+        "docs/OPERATIONS.md",
+    ] {
         found.insert(file.to_owned(), fs::read_to_string(root.join(file)).unwrap());
     }
     found

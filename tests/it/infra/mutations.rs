@@ -85,6 +85,35 @@ fn every_function(sources: &Sources, whole: &Deployment) -> Vec<Mutation> {
     whole.functions.iter().map(of).collect()
 }
 
+fn every_table(sources: &Sources, whole: &Deployment) -> Vec<Mutation> {
+    const PATH: &str = "infra/modules/storage-data.bicep";
+    let of = |name: &String| {
+        let line = sources[PATH].lines().find(|line| line.trim().trim_matches('\'') == name);
+        let line = line.unwrap_or_else(|| panic!("a line names the table {name}"));
+        Mutation {
+            what: format!("the table {name}"),
+            sources: cut(sources, PATH, &format!("{line}\n")),
+            named: vec![format!("the table {name}")],
+        }
+    };
+    whole.tables.iter().map(of).collect()
+}
+
+fn every_alert(sources: &Sources, whole: &Deployment) -> Vec<Mutation> {
+    const PATH: &str = "infra/modules/alerts.bicep";
+    let of = |name: &String| {
+        let text = &sources[PATH];
+        let at = text.find(&format!("    name: '{name}'\n")).expect("the rule is there");
+        let (start, end) = (text[..at].rfind("  {\n").unwrap(), at + text[at..].find("\n  }\n").unwrap() + 5);
+        Mutation {
+            what: format!("the alert {name}"),
+            sources: without(sources, PATH, start..end),
+            named: vec![format!("the alert {name}")],
+        }
+    };
+    whole.alerts.iter().map(of).collect()
+}
+
 #[test]
 fn without_any_one_role_setting_queue_or_function_a_check_fails_and_names_it() {
     let sources = sources();
@@ -93,7 +122,11 @@ fn without_any_one_role_setting_queue_or_function_a_check_fails_and_names_it() {
     mutations.extend(every_setting(&sources, &whole));
     mutations.extend(every_queue(&sources));
     mutations.extend(every_function(&sources, &whole));
-    assert!(mutations.len() >= whole.roles.len() + whole.settings.len() + 4 + whole.functions.len());
+    mutations.extend(every_table(&sources, &whole));
+    mutations.extend(every_alert(&sources, &whole));
+    let lists = [&whole.queues, &whole.functions, &whole.tables, &whole.alerts].map(|list| list.len());
+    let all = whole.roles.len() + whole.settings.len() + lists.iter().sum::<usize>();
+    assert!(lists.iter().all(|count| *count > 0) && mutations.len() == all, "{lists:?}");
     let unseen: Vec<_> = mutations
         .iter()
         .filter(|mutation| {
@@ -168,6 +201,15 @@ fn what_must_not_be_there_is_named_too() {
             "AnnalsEventGrid__topicEndpointUri",
         ),
         (APP, "'azd-service-name': 'annals'", "'azd-service-name': 'other'", "azd-service-name"),
+        ("README.md", "\"annalS_TOPIC\"", "\"annalS_TOPICS\"", "output annals_topics"),
+        (
+            "infra/main.bicep",
+            "output ANNALS_URL string",
+            "output ANNALS_ADDRESS string",
+            "output annals_address",
+        ),
+        ("README.md", "alertEmail=", "alertMail=", "parameter alertMail"),
+        ("README.md", "environmentName=prod", "", "parameter environmentName"),
         ("azure.yaml", "dist: dist/app", "dist: dist", "dist: dist/app"),
         (
             "Cargo.toml",

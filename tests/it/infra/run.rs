@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use annals::{
@@ -20,7 +20,7 @@ use super::model::{Deployment, Query, sources};
 use crate::support::handler::{Handler, instance_event};
 
 /// A trace context that senders put into events.
-const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+pub(super) const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 /// Texts of the host's own lines, stable across its versions.
 const HOST_LINES: [&str; 3] = [
     "Message has reached MaxDequeueCount",
@@ -42,7 +42,7 @@ async fn gather() -> Vec<Value> {
         .collect()
 }
 
-fn faulted(tenant: &str, id: &str) -> String {
+pub(super) fn faulted(tenant: &str, id: &str) -> String {
     let mut event = instance_event(tenant, id, "claim-1", "faulted", json!({ "newStatus": "faulted" }));
     event["traceparent"] = TRACE.into();
     event.to_string()
@@ -248,41 +248,39 @@ async fn the_gauge_counts_what_is_there_and_says_what_it_could_not_read() {
     assert!(poison.is_some_and(|line| line["oldest_s"].is_u64()), "{queues:?}");
 }
 
-/// Whatever is posted to it, for a second.
-async fn collected() -> (String, tokio::sync::mpsc::Receiver<axum::body::Bytes>) {
-    let (sender, receiver) = tokio::sync::mpsc::channel(16);
-    let take = move |body: axum::body::Bytes| async move {
-        let _ = sender.send(body).await;
-    };
-    let router = axum::Router::new().route("/v1/traces", axum::routing::post(take));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (url, receiver)
+/// Fields of the last line of a gauge of `acme`.
+async fn gauged(handler: &Handler) -> Value {
+    handler.invoke("gauge", "", 1).await.unwrap();
+    let lines = said(handler).await;
+    let mut of_tenant =
+        lines.iter().filter(|line| line.contains("\"gauge.tenant\"") && line.contains("\"acme\""));
+    serde_json::from_str(of_tenant.next_back().expect("a line of the tenant")).unwrap()
 }
 
 #[tokio::test]
-async fn spans_reach_a_collector_in_the_trace_of_the_sender() {
-    let (url, mut posted) = collected().await;
-    let data = tempfile::tempdir().unwrap();
+async fn the_age_of_what_no_checkpoint_covers_grows_until_one_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = SigningKey::generate("annals.example/test").unwrap().secret();
     let settings = [
-        ("ANNALS_DATA_DIR", data.path().to_str().unwrap()),
+        ("ANNALS_DATA_DIR", folder.path().to_str().unwrap()),
+        ("ANNALS_CHECKPOINT_KEY", key.as_str()),
         ("ANNALS_LOG", "info"),
-        ("ANNALS_OTLP_ENDPOINT", url.as_str()),
-        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
     ];
     let handler = Handler::start(&settings).await;
     handler.register("acme").await;
+    handler.invoke("checkpoint", "", 1).await.unwrap();
+    assert_eq!(gauged(&handler).await["checkpoint_age_s"], 0, "all is covered");
+    let before = Instant::now();
     handler.invoke("ingest", &faulted("acme", "f-1"), 1).await.unwrap();
-    let trace = hex::decode(&TRACE[3..35]).unwrap();
-    let contains = |body: &[u8], part: &[u8]| body.windows(part.len()).any(|window| window == part);
-    let found = async {
-        while let Some(body) = posted.recv().await {
-            if contains(&body, &trace) && contains(&body, b"append") && contains(&body, b"annals") {
-                return;
-            }
-        }
-        panic!("the collector ended");
-    };
-    tokio::time::timeout(Duration::from_secs(30), found).await.expect("a span in the sender's trace");
+    let after = Instant::now();
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    handler.invoke("ingest", &faulted("acme", "f-2"), 1).await.unwrap();
+    let at_least = after.elapsed().as_secs();
+    let age = gauged(&handler).await["checkpoint_age_s"].as_u64().unwrap();
+    assert!(
+        (at_least..=before.elapsed().as_secs()).contains(&age),
+        "{age} s of the older event, not the newer"
+    );
+    handler.invoke("checkpoint", "", 1).await.unwrap();
+    assert_eq!(gauged(&handler).await["checkpoint_age_s"], 0, "all is covered again");
 }

@@ -1,6 +1,8 @@
 //! What must hold of a deployment. Each check gives findings: what is wrong, by name.
 
+mod alerts;
 mod functions;
+mod page;
 mod parameters;
 mod resources;
 mod roles;
@@ -22,6 +24,8 @@ pub(super) fn all(deployment: &Deployment) -> Vec<String> {
         functions::azd,
         roles::roles,
         parameters::parameters,
+        alerts::alerts,
+        page::deploy,
     ];
     checks.iter().flat_map(|check| check(deployment)).collect()
 }
