@@ -130,7 +130,7 @@ param checkpointRetentionDays int = 365
 @description('A Key Vault, for the key that signs checkpoints.')
 param keyVaultEnabled bool = false
 
-@description('Name of the secret in the vault that signs checkpoints. Set it once the secret is there: a reference that leads nowhere stops the handler.')
+@description('Name of the secret in the vault that signs checkpoints. Set it once the secret is there: a reference that leads nowhere stops checkpoints, and nothing else.')
 param checkpointSecretName string = ''
 
 var token = toLower(uniqueString(subscription().id, environmentName, location))

@@ -1,7 +1,8 @@
 //! The figures that Annals promises to reach, measured: `cargo bench`, or `cargo bench -- NAME`.
 //!
 //! A program, not a test: it prints a table and always ends well. `docs/PERFORMANCE.md` says what
-//! each figure means. Parts: `requests`, `throughput`, `entities`, `handler`, `embedded`.
+//! each figure means. Parts: `requests`, `throughput`, `entities`, `handler`, `embedded`, `redaction`,
+//! `reading`.
 
 mod baseline;
 mod counting;
@@ -10,6 +11,8 @@ mod embedded;
 mod entities;
 mod handler;
 mod process;
+mod reading;
+mod redaction;
 mod report;
 mod requests;
 mod throughput;
@@ -19,7 +22,8 @@ use anyhow::{Context, bail};
 
 use self::report::Report;
 
-const PARTS: [&str; 5] = ["requests", "throughput", "entities", "handler", "embedded"];
+const PARTS: [&str; 7] =
+    ["requests", "throughput", "entities", "handler", "embedded", "redaction", "reading"];
 
 fn main() -> anyhow::Result<()> {
     // cargo adds `--bench`.
@@ -42,6 +46,8 @@ async fn measure(part: &str, report: &mut Report) -> anyhow::Result<()> {
         "throughput" => throughput::measure(report).await,
         "entities" => entities::measure(report).await,
         "handler" => handler::measure(report).await,
-        _ => embedded::measure(report).await,
+        "redaction" => redaction::measure(report),
+        "embedded" => embedded::measure(report).await,
+        _ => reading::measure(report).await,
     }
 }

@@ -63,11 +63,27 @@ impl Process {
 
     /// A figure of `/proc/{pid}/status`, in MiB.
     pub(crate) fn memory(&self, name: &str) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such figure")?;
-        let kib = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<f64>()?;
-        Ok(kib / 1024.0)
+        memory(self.child.id(), name)
     }
+}
+
+/// The most memory that a child had until it ended, in MiB.
+pub(crate) fn peak(child: &mut Child) -> anyhow::Result<f64> {
+    let mut peak: f64 = 0.0;
+    while child.try_wait()?.is_none() {
+        // It may have ended just now.
+        peak = peak.max(memory(child.id(), "VmHWM").unwrap_or_default());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(peak)
+}
+
+/// A figure of `/proc/{pid}/status`, in MiB.
+fn memory(process: u32, name: &str) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such figure")?;
+    let kib = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<f64>()?;
+    Ok(kib / 1024.0)
 }
 
 impl Drop for Process {

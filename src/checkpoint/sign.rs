@@ -9,6 +9,7 @@ use super::{
     note::Note,
 };
 use crate::{
+    config::NoKey,
     domain::{
         event::{Data, RecordedBy},
         ids::{Category, StreamId, StreamName},
@@ -49,13 +50,13 @@ pub enum CheckpointError {
 /// Makes checkpoints.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
-    key: Option<SigningKey>,
+    key: Result<SigningKey, NoKey>,
     container: Option<Container>,
 }
 
 impl Checkpoints {
     /// With this key, or without one: then nothing is signed.
-    pub fn new(key: Option<SigningKey>, container: Option<Container>) -> Self {
+    pub fn new(key: Result<SigningKey, NoKey>, container: Option<Container>) -> Self {
         Self { key, container }
     }
 
@@ -82,7 +83,7 @@ impl Checkpoints {
 
     /// Whether checkpoints are made.
     pub fn made(&self) -> bool {
-        self.key.is_some()
+        self.key.is_ok()
     }
 
     /// Signs what went on, of all tenants, for at most a minute. Gives the number of checkpoints.
@@ -90,17 +91,20 @@ impl Checkpoints {
     /// # Errors
     /// The last [`CheckpointError`], after every tenant has had its turn.
     pub async fn round(&self, store: &Store) -> Result<usize, CheckpointError> {
-        let Some(key) = &self.key else {
-            tracing::warn!(
-                evt = "checkpoint.no-key",
-                "ANNALS_CHECKPOINT_KEY is not set: no checkpoints are made, and nothing proves the log to \
-                 somebody who distrusts whoever can write to its storage"
-            );
-            return Ok(0);
+        let key = match &self.key {
+            Ok(key) => key,
+            Err(reason) => {
+                tracing::warn!(
+                    evt = "checkpoint.no-key",
+                    "{reason}: no checkpoints are made, and nothing proves the log to somebody who \
+                     distrusts whoever can write to its storage"
+                );
+                return Ok(0);
+            }
         };
         let until = Instant::now() + ROUND;
         let (mut made, mut failure) = (0, None);
-        for tenant in store.registry().list().await? {
+        for tenant in store.registry().by_lot().await? {
             for partition in tenant.partitions() {
                 if Instant::now() >= until {
                     return failure.map_or(Ok(made), Err);

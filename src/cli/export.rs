@@ -71,7 +71,7 @@ pub(super) async fn export(args: ExportArgs) -> anyhow::Result<()> {
         }
     }
     bar.finish_and_clear();
-    let end = args.end(&client, target.progress.count).await?;
+    let end = args.end(&client, &target.progress).await?;
     if args.format == Format::Ndjson {
         target.write(format!("{end}\n").as_bytes())?;
     }
@@ -92,20 +92,23 @@ impl ExportArgs {
         path
     }
 
-    /// The last line: how many events, and the digest that each partition has there.
-    async fn end(&self, client: &Client, count: u64) -> anyhow::Result<Value> {
-        let mut cursor: Option<String> = None;
+    /// The last line: how many events, and the digest that each partition has behind the last of them.
+    async fn end(&self, client: &Client, progress: &Progress) -> anyhow::Result<Value> {
+        let (mut cursor, mut partitions): (Option<String>, Vec<Value>) = (None, Vec::new());
         loop {
             let mut path = self.reach.path("completeness?");
-            for (name, value) in [("from", &self.from), ("to", &self.to), ("cursor", &cursor)] {
+            let until = &progress.cursor;
+            let asked = [("from", &self.from), ("to", &self.to), ("until", until), ("cursor", &cursor)];
+            for (name, value) in asked {
                 if let Some(value) = value {
                     path.push_str(&format!("&{name}={}", escape(value)));
                 }
             }
             let page: Value = serde_json::from_slice(&client.get(&path).await?.body)?;
+            partitions.extend(page["partitions"].as_array().into_iter().flatten().cloned());
             cursor = page["next"].as_str().map(str::to_owned);
             if cursor.is_none() {
-                return Ok(json!({ "kind": "end", "count": count, "partitions": page["partitions"] }));
+                return Ok(json!({ "kind": "end", "count": progress.count, "partitions": partitions }));
             }
         }
     }

@@ -102,7 +102,7 @@ impl VerifyArgs {
             };
             query.push(format!("anchors={}", escape(&anchors.iter().map(one).collect::<Vec<_>>().join(","))));
         }
-        let mut cursor = None;
+        let (mut cursor, mut report) = (None, Report::default());
         loop {
             let mut asked = query.clone();
             asked.extend(cursor.map(|cursor| format!("cursor={cursor}")));
@@ -113,9 +113,11 @@ impl VerifyArgs {
                 bar.set_length(progress.total.max(progress.done));
                 bar.set_position(progress.done);
             }
+            report.partitions.extend(page.partitions);
+            report.differences.extend(page.differences);
             match page.next {
                 Some(next) => cursor = Some(next),
-                None => return Ok(Report { partitions: page.partitions, differences: page.differences }),
+                None => return Ok(report),
             }
         }
     }

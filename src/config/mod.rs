@@ -13,7 +13,7 @@ use url::Url;
 
 pub use self::{
     auth::{AuthSettings, DEV, TokenSettings},
-    checkpoint::CheckpointSettings,
+    checkpoint::{CheckpointSettings, NoKey},
     limits::Limits,
     silos::{SiloRules, check_connection, silo},
     storage::{AzureStorage, Credential, Secret},

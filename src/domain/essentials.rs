@@ -66,6 +66,10 @@ pub struct Essentials {
     pub subject: Option<String>,
     /// Digest of the stream's row as this event left it, in hexadecimal.
     pub stream_row: String,
+    /// The same as this event found it; none when the stream begins with it. So each event takes back
+    /// what the one before said, and what all say together is the newest row of every stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_row_before: Option<String>,
 }
 
 impl Essentials {

@@ -107,7 +107,7 @@ impl Handover {
     pub async fn sweep(&self, store: &Store, now: Timestamp) -> Result<usize, HandoverError> {
         let until = Instant::now() + SWEEP;
         let (mut count, mut failure) = (0, None);
-        for tenant in store.registry().list().await? {
+        for tenant in store.registry().by_lot().await? {
             // What a process that ended left untold about the tenant itself.
             if let Err(error) = store.announce(&tenant).await {
                 tracing::warn!(evt = "tenant.untold", tenant = %tenant.id, error = chain(&error));

@@ -16,6 +16,7 @@ use tracing::Instrument;
 use super::{
     App, again, dead,
     ingest::{self, Chance, IngestError, Outcome},
+    turns::OthersTry,
     wire::{QueueMessage, Success, WireError},
 };
 use crate::{
@@ -36,9 +37,6 @@ use crate::{
     telemetry::{chain, trace::Trace},
 };
 
-/// From this delivery on, a message on which we break becomes a dead letter: the third crash of
-/// the handler would stop the host, for everybody.
-const GIVE_UP: u32 = 5;
 /// Longest time that an invocation takes before it fails: storage that has fallen silent must not
 /// hold the host's messages for ever.
 const LIMIT: Duration = Duration::from_secs(28);
@@ -68,6 +66,8 @@ pub(super) enum Failure {
     Late,
     #[error("what is due was not all put on record")]
     Sweep(#[from] SweepError),
+    #[error("a commit is not published")]
+    OthersTry(#[from] OthersTry),
     #[error("the host does not forward HTTP requests")]
     NotForwarded,
     #[error("a replay did not go on")]
@@ -144,7 +144,7 @@ pub(super) async fn ingest(State(app): State<Arc<App>>, headers: HeaderMap, body
         let work = AssertUnwindSafe(ingest::ingest(&app, queue, &message, Chance::Another)).catch_unwind();
         match work.await {
             Ok(outcome) => Ok(done(outcome?)),
-            Err(_) if message.dequeue_count >= GIVE_UP => {
+            Err(_) if message.dequeue_count >= ingest::GIVE_UP => {
                 ingest::bury_whole(&app, queue, &message).await?;
                 Ok(done(Outcome { dead: 1, ..Outcome::default() }))
             }
@@ -221,7 +221,10 @@ pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, bod
             return Ok(done(Outcome::default()));
         }
         let public_url = app.public_url.as_ref().ok_or(Failure::NoPublicUrl)?;
-        let Some(commit) = app.store.debts(&tenant).commit(request.partition, request.last).await? else {
+        let turn = app.turns.take(&tenant.id)?;
+        let commit = app.store.debts(&tenant).commit(request.partition, request.last).await;
+        turn.answered(commit.is_ok());
+        let Some(commit) = commit? else {
             return bury(
                 &app,
                 Some(&tenant),

@@ -2,12 +2,13 @@
 //! can never be stored. There is no third way: everything else fails the invocation, and the host
 //! delivers the message again.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
+use futures::FutureExt;
 use serde_json::value::RawValue;
 use tokio::time::{Duration, Instant};
 
-use super::{App, about::About, commands, dead, wire::QueueMessage};
+use super::{App, about::About, commands, dead, turns::OthersTry, wire::QueueMessage};
 use crate::{
     domain::{
         cloud_event::DecodeError,
@@ -28,11 +29,19 @@ use crate::{
 /// How long an invocation tries to store a message before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// From this delivery on, what we break on becomes a dead letter: the third crash of the handler
+/// would stop the host, for everybody.
+pub(super) const GIVE_UP: u32 = 5;
+/// Code and reason of such a dead letter.
+const BROKEN: (&str, &str) = ("internal-error", "the handler failed on this message again and again");
+
 /// Why an invocation fails: always something that may pass.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum IngestError {
     #[error("an event is not stored ({reason})")]
     Unavailable { reason: String },
+    #[error("an event is not stored")]
+    OthersTry(#[from] OthersTry),
     #[error("an event expects its stream at a version that it has not reached yet")]
     Early,
     #[error("the registry did not answer")]
@@ -41,6 +50,8 @@ pub(super) enum IngestError {
     DeadLetter(#[from] DeadLetterError),
     #[error("a tenant's change feed is on, but ANNALS_PUBLIC_URL is not set")]
     NoPublicUrl,
+    #[error("an internal error")]
+    Broken,
 }
 
 /// How a message is treated when it may still become storable.
@@ -104,8 +115,7 @@ pub(super) async fn ingest(
 /// Keeps a message that broke us, so that it does not do so for ever.
 pub(super) async fn bury_whole(app: &App, queue: &str, message: &QueueMessage) -> Result<(), IngestError> {
     let door = Door { app, queue, message, chance: Chance::Last, deadline: Instant::now() + PATIENCE };
-    door.bury(None, &message.body, "internal-error", "the handler failed on this message again and again")
-        .await
+    door.bury(None, &message.body, BROKEN.0, BROKEN.1).await
 }
 
 enum Taken {
@@ -130,13 +140,49 @@ struct Door<'a> {
 }
 
 impl Door<'_> {
+    /// Takes one element, whatever becomes of the others of its message. A panic is a bug of ours that
+    /// this element meets: from some delivery on it becomes a dead letter.
     async fn take(&self, element: Element) -> Result<Taken, IngestError> {
-        let Element { raw, tenant: named, event } = element;
-        let tenant = self.tenant(named.as_ref()).await?;
+        let Element { raw, tenant, event } = element;
+        let judged = AssertUnwindSafe(self.judge(raw.as_bytes(), tenant.as_ref(), event)).catch_unwind();
+        match judged.await {
+            Ok(taken) => taken,
+            Err(_) if self.chance == Chance::Last || self.message.dequeue_count >= GIVE_UP => {
+                // Of no tenant: looking the tenant up may be what we break on.
+                self.bury(None, raw.as_bytes(), BROKEN.0, BROKEN.1).await?;
+                Ok(Taken::Dead)
+            }
+            Err(_) => Err(IngestError::Broken),
+        }
+    }
+
+    async fn judge(
+        &self,
+        raw: &[u8],
+        named: Option<&TenantId>,
+        event: Result<NewEvent, DecodeError>,
+    ) -> Result<Taken, IngestError> {
+        let tenant = self.tenant(named).await?;
+        let turn = tenant.as_deref().map(|tenant| self.app.turns.take(&tenant.id)).transpose()?;
+        let taken = self.place(raw, named, event, tenant.clone()).await;
+        let failed = matches!(taken, Err(IngestError::Unavailable { .. } | IngestError::DeadLetter(_)));
+        if let Some(turn) = turn {
+            turn.answered(!failed);
+        }
+        taken
+    }
+
+    async fn place(
+        &self,
+        raw: &[u8],
+        named: Option<&TenantId>,
+        event: Result<NewEvent, DecodeError>,
+        tenant: Option<Arc<Tenant>>,
+    ) -> Result<Taken, IngestError> {
         let event = match event {
             Ok(event) => event,
             Err(DecodeError { code, invalid }) => {
-                self.bury(tenant.as_deref(), raw.as_bytes(), code, &invalid.to_string()).await?;
+                self.bury(tenant.as_deref(), raw, code, &invalid.to_string()).await?;
                 return Ok(Taken::Dead);
             }
         };
@@ -145,11 +191,11 @@ impl Door<'_> {
                 None => ("no-tenant", "`tenantid` must name the tenant"),
                 Some(_) => ("unknown-tenant", "`tenantid` must name a registered tenant"),
             };
-            self.bury(None, raw.as_bytes(), code, reason).await?;
+            self.bury(None, raw, code, reason).await?;
             return Ok(Taken::Dead);
         };
         if known::is_journal(&event.event_type) {
-            return self.ask(&tenant, event, raw.as_bytes()).await;
+            return self.ask(&tenant, event, raw).await;
         }
         match self.store(&tenant, event).await? {
             Ok(answer) => {
@@ -157,7 +203,7 @@ impl Door<'_> {
                 Ok(Taken::Stored { tenant, answer: Box::new(answer), event })
             }
             Err(grave) => {
-                self.bury(Some(&tenant), raw.as_bytes(), grave.code, &grave.reason).await?;
+                self.bury(Some(&tenant), raw, grave.code, &grave.reason).await?;
                 Ok(Taken::Dead)
             }
         }

@@ -13,6 +13,7 @@ mod gauge;
 mod ingest;
 mod serve;
 mod timers;
+mod turns;
 mod wire;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -62,6 +63,8 @@ pub struct App {
     pub waiters: Waiters,
     /// Tenants that the queue may write to; all, if `None`.
     pub queue_tenants: Option<BTreeSet<TenantId>>,
+    /// Whose messages may wait for storage.
+    pub(crate) turns: turns::Turns,
     /// Knows who is calling.
     pub(crate) gatekeeper: Gatekeeper,
     /// Which addresses may be a tenant's own account.
@@ -109,3 +112,6 @@ async fn only_the_host(State(port): State<u16>, request: Request, next: Next) ->
     tracing::warn!(evt = "host.forged-invocation", path = request.uri().path(), "refused");
     StatusCode::NOT_FOUND.into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,16 @@
 //! Serving: from settings to a listening handler. The port first, storage after.
 
 use std::{
+    future::IntoFuture,
     io::Read,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 
-use super::{App, router};
+use super::{App, router, turns::Turns};
 use crate::{
     checkpoint::{Checkpoints, Container},
     config::{CheckpointSettings, Settings, SiloRules, Storage, silo},
@@ -31,6 +32,10 @@ use crate::{
 
 /// How often what was turned away is looked through.
 const LEDGER: Duration = Duration::from_secs(5);
+/// How long requests may go on once the process is asked to stop, and how long what is not audited yet
+/// may take to be written then. Together less than the ten seconds after which most would kill it.
+const GRACE: Duration = Duration::from_secs(3);
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Why the handler does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +46,9 @@ pub enum ServeError {
     /// Serving ended.
     #[error("serving ended")]
     Ended(#[source] std::io::Error),
+    /// Somebody asked it to stop, and it did so in order.
+    #[error("asked to stop")]
+    Stopped,
     /// The data folder cannot be used.
     #[error("the data folder cannot be used")]
     Folder(#[from] OpenError),
@@ -149,7 +157,7 @@ fn storage_tokens(storage: &Storage) -> Result<Option<Arc<dyn Tokens>>, ServeErr
     }
 }
 
-fn over((table, queues): Drivers, settings: &Settings) -> Result<App, ServeError> {
+pub(super) fn over((table, queues): Drivers, settings: &Settings) -> Result<App, ServeError> {
     let handover = Handover::new(Arc::clone(&queues), settings.publish_queue.clone());
     let store = Arc::new_cyclic(|store| {
         let (handover, store) = (handover.clone(), std::sync::Weak::clone(store));
@@ -172,12 +180,13 @@ fn over((table, queues): Drivers, settings: &Settings) -> Result<App, ServeError
         checkpoints: checkpoints(settings)?,
         waiters: Waiters::default(),
         queue_tenants: settings.queue_tenants.clone(),
+        turns: Turns::default(),
         gatekeeper: Gatekeeper::new(settings)?,
         silos: settings.silos.clone(),
     })
 }
 
-/// Serves as a custom handler until the host kills the process.
+/// Serves as a custom handler until the host kills the process, or somebody asks it to stop.
 ///
 /// # Errors
 /// [`ServeError`]; never ends well: the host does not restart a handler that exits with 0.
@@ -187,9 +196,38 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let listener = TcpListener::bind(address).await.map_err(|error| ServeError::Port(port, error))?;
     let app = Arc::new(app(settings)?);
     keep_ledger(&app);
+    let (stop, stopping) = oneshot::channel::<()>();
+    let asked = async { drop(stopping.await) };
+    let server = axum::serve(listener, router(Arc::clone(&app), port)).with_graceful_shutdown(asked);
+    let mut server = tokio::spawn(server.into_future());
     tracing::info!(evt = "handler.started", port, version = env!("CARGO_PKG_VERSION"));
-    let served = axum::serve(listener, router(app, port)).await;
-    Err(ServeError::Ended(served.err().unwrap_or_else(|| std::io::ErrorKind::Interrupted.into())))
+    tokio::select! {
+        ended = &mut server => {
+            let error = ended.map_err(std::io::Error::other).and_then(|served| served).err();
+            Err(ServeError::Ended(error.unwrap_or_else(|| std::io::ErrorKind::Interrupted.into())))
+        }
+        () = asked_to_stop() => {
+            let _ = stop.send(());
+            // Whatever takes longer is cut off, as if the process had been killed.
+            let _ = timeout(GRACE, server).await;
+            let ledger = &app.gatekeeper.ledger;
+            let waiting = ledger.waiting();
+            let flush = ledger.flush(&app.store, app.store.clock().now());
+            let written = timeout(LAST_WORDS, flush).await.unwrap_or_default();
+            tracing::info!(evt = "handler.stopped", waiting, written, "asked to stop");
+            Err(ServeError::Stopped)
+        }
+    }
+}
+
+/// SIGTERM: how services and containers are stopped. The Functions host never sends it: it kills.
+async fn asked_to_stop() {
+    #[cfg(unix)]
+    if let Ok(mut signal) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        signal.recv().await;
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Writes down who was turned away and who read, from time to time.

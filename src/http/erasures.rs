@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{cursor::Cursor, extract, problem::Problem};
+use super::{cursor::Cursor, erased::What, extract, problem::Problem};
 use crate::{
     access::Caller,
     domain::ids::{EventId, Identity, Invalid, Source},
@@ -58,11 +58,6 @@ struct Body {
 struct EventRef {
     source: Source,
     id: EventId,
-}
-
-enum What {
-    Event(Identity),
-    Subject(String),
 }
 
 #[derive(Deserialize)]
@@ -220,42 +215,6 @@ async fn erase_letters(
             next if Instant::now() >= until => return Ok((count, next)),
             next => from = next,
         }
-    }
-}
-
-impl What {
-    /// Whether a message holds it, as far as the message can be read.
-    fn is_in(&self, body: &[u8]) -> bool {
-        let json: Option<Value> = serde_json::from_slice(body).ok();
-        match self {
-            Self::Event(identity) => {
-                let is = |event: &Value| {
-                    event["id"].as_str() == Some(identity.id.as_str())
-                        && event["source"].as_str() == Some(identity.source.as_str())
-                };
-                match &json {
-                    Some(Value::Array(events)) => events.iter().any(is),
-                    Some(event) => is(event),
-                    None => holds(body, identity.id.as_str()) && holds(body, identity.source.as_str()),
-                }
-            }
-            Self::Subject(subject) => holds(body, subject) || json.is_some_and(|json| says(&json, subject)),
-        }
-    }
-}
-
-fn holds(body: &[u8], text: &str) -> bool {
-    body.windows(text.len()).any(|window| window == text.as_bytes())
-}
-
-fn says(json: &Value, text: &str) -> bool {
-    match json {
-        Value::String(value) => value.contains(text),
-        Value::Array(values) => values.iter().any(|value| says(value, text)),
-        Value::Object(members) => {
-            members.iter().any(|(name, value)| name.contains(text) || says(value, text))
-        }
-        _ => false,
     }
 }
 

@@ -104,10 +104,22 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<&str> {
 /// The JSON body of a request.
 pub(super) fn json<T: DeserializeOwned>(what: &str, body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| {
-        // serde names the member and what was expected; it repeats values only of our own enums.
-        let detail = format!("the body is not {what}: {error}");
+        let detail = format!("the body is not {what}: {}", without_values(&error.to_string()));
         Problem::new(StatusCode::BAD_REQUEST, "invalid-request", detail)
     })
+}
+
+/// What serde says of a body, without the text that it found there: that may be anything.
+fn without_values(said: &str) -> String {
+    for (before, after) in [("string \"", "\", expected"), ("unknown variant `", "`, expected")] {
+        if let Some((start, rest)) = said.split_once(before)
+            && let Some((_, end)) = rest.rsplit_once(after)
+        {
+            let kind = before.trim_end_matches([' ', '"', '`']);
+            return format!("{start}{kind}, expected{end}");
+        }
+    }
+    said.to_owned()
 }
 
 /// A body that the Functions host can have passed on: it drops those without a length.
@@ -117,4 +129,27 @@ pub(super) fn check_length(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let detail = "the Functions host passes a body on only when its Content-Length is given";
     Err(Problem::new(StatusCode::LENGTH_REQUIRED, "length-required", detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::access::Role;
+
+    #[test]
+    fn a_body_is_explained_and_never_repeated() {
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "only what is wrong with it counts")]
+        struct Body {
+            count: u32,
+            roles: Vec<Role>,
+        }
+        for bad in [r#"{"count":"hunter2 \", expected"}"#, r#"{"count":1,"roles":["hunter2"]}"#] {
+            let problem = format!("{:?}", json::<Body>("a body", bad.as_bytes()).unwrap_err());
+            assert!(!problem.contains("hunter2"), "{problem}");
+            assert!(problem.contains("expected") && problem.contains("line 1"), "{problem}");
+        }
+    }
 }

@@ -197,14 +197,15 @@ impl Gate {
         }
     }
 
-    /// Whether a read through this route leaves an event.
+    /// Whether a read through this route leaves an event. A route that readers may use reads, whatever
+    /// its method: some questions are too confidential for a URL.
     fn audits(&self, tenant: &Tenant) -> bool {
-        let reads = self.method == Method::GET
-            && matches!(
-                self.need,
-                Need::Tenant(Role::Reader | Role::Auditor) | Need::Either(Role::Reader, _)
-            );
-        let export = self.path.contains("/export");
+        let reads = match self.need {
+            Need::Tenant(Role::Reader | Role::Auditor) => self.method == Method::GET,
+            Need::Either(one, _) => one == Role::Reader,
+            _ => false,
+        };
+        let export = self.path.ends_with("/export");
         match tenant.settings.read_audit {
             ReadAudit::Off => false,
             ReadAudit::Exports => export,
@@ -215,7 +216,8 @@ impl Gate {
     fn note(&self, tenant: Option<&TenantId>, note: Note, caller: Option<&Caller>) {
         if let Some(tenant) = tenant {
             let now = self.app.store.clock().now().to_micros();
-            self.app.gatekeeper.ledger.note(tenant, note, caller, self.path, now);
+            let known = self.app.store.registry().remembers(tenant);
+            self.app.gatekeeper.ledger.note((tenant, known), note, caller, self.path, now);
         }
     }
 }

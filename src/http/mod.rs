@@ -7,6 +7,7 @@ mod commands;
 mod consumers;
 mod cursor;
 mod dead_letters;
+mod erased;
 mod erasures;
 mod events;
 mod export;
@@ -29,7 +30,7 @@ use std::{any::Any, sync::Arc};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
-    http::StatusCode,
+    http::{StatusCode, header::CONTENT_TYPE},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -62,6 +63,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this route has other methods")
         })
+        .layer(middleware::map_response(explained))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(logged))
@@ -78,6 +80,18 @@ pub(crate) fn local_router(app: &Arc<App>) -> Router {
             next.run(request)
         }))
         .with_state(Arc::clone(app))
+}
+
+/// What the framework itself refuses, in plain text, becomes a problem like any other.
+async fn explained(response: Response) -> Response {
+    let status = response.status();
+    let plain =
+        response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !plain || !status.is_client_error() {
+        return response;
+    }
+    let detail = "the path, the query or the body cannot be read: each parameter comes once, and in UTF-8";
+    Problem::new(status, "invalid-request", detail).into_response()
 }
 
 /// A panic is a bug of ours: the caller may try again, and the log says where it was.

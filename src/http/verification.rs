@@ -17,7 +17,7 @@ use crate::{
     feed::all_stream::Direction,
     host::App,
     store::{digest::Digest, registry::Tenant},
-    verify::{self, Anchor, CompletenessError, Options, Outcome, completeness},
+    verify::{self, Anchor, CompletenessError, Options, Outcome, Wanted, completeness},
 };
 
 /// How long one call works before it answers `next`.
@@ -32,7 +32,7 @@ pub(super) struct VerifyQuery {
 }
 
 /// `GET tenants/{tenant}/verification`: recomputes the log. An answer with `next` is not the last:
-/// ask again with it as `cursor`.
+/// ask again with it as `cursor`. Each tells the partitions and differences of its own call.
 pub(super) async fn verification(
     State(app): State<Arc<App>>,
     Path(tenant): Path<String>,
@@ -68,11 +68,17 @@ pub(super) async fn verification(
             "differences": report.differences,
             "next": null,
         }),
-        Outcome::More(state) => {
-            let progress = state.progress();
+        Outcome::More(mut state) => {
+            let (progress, found) = (state.progress(), state.hand_over());
             let state = serde_json::to_string(&state).map_err(|error| Problem::internal(&error))?;
             let next = Cursor::Verify { state, data, from: options.from }.seal(&tenant);
-            json!({ "verified": null, "progress": progress, "next": next })
+            json!({
+                "verified": null,
+                "progress": progress,
+                "partitions": found.partitions,
+                "differences": found.differences,
+                "next": next,
+            })
         }
     };
     Ok(Json(body).into_response())
@@ -97,6 +103,7 @@ fn anchors(text: &str) -> Result<Vec<Anchor>, Invalid> {
 pub(super) struct CompleteQuery {
     from: Option<String>,
     to: Option<String>,
+    until: Option<String>,
     cursor: Option<String>,
 }
 
@@ -109,6 +116,11 @@ pub(super) async fn complete(
     let tenant = extract::tenant(&app, &tenant).await?;
     let from = extract::time("from", query.from.as_deref())?;
     let to = extract::time("to", query.to.as_deref())?;
+    let at = match query.until.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
+        None => None,
+        Some(Cursor::All { at, order: Direction::Forward }) => Some(at),
+        Some(_) => return Err(Cursor::foreign().into()),
+    };
     let state = match query.cursor.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
         None => None,
         Some(Cursor::Complete { state }) => {
@@ -118,15 +130,18 @@ pub(super) async fn complete(
     };
     let log = app.store.log(&tenant);
     let until = Instant::now() + WORK;
-    let state = completeness(&log, from, to, state, until).await?;
+    let mut state = completeness(&log, &Wanted { from, to, at }, state, until).await?;
     if !state.is_done() {
+        let (partitions, gaps) = state.hand_over();
         let text = serde_json::to_string(&state).map_err(|error| Problem::internal(&error))?;
         let next = Cursor::Complete { state: text }.seal(&tenant);
-        return Ok(Json(json!({ "complete": null, "closed": null, "next": next })).into_response());
+        let found =
+            json!({ "complete": null, "closed": null, "partitions": partitions, "gaps": gaps, "next": next });
+        return Ok(Json(found).into_response());
     }
     let waiting = waiting(&app, &tenant).await?;
     Ok(Json(json!({
-        "complete": state.gaps().is_empty(),
+        "complete": state.is_complete(),
         "closed": state.is_closed(),
         "from": from,
         "to": to,

@@ -46,7 +46,7 @@ impl Journal {
     pub async fn sweep(&self, now: Timestamp) -> Result<usize, SweepError> {
         let until = Instant::now() + SWEEP;
         let (mut events, mut failed, mut failure) = (0, 0, None);
-        for tenant in self.store().registry().list().await? {
+        for tenant in self.store().registry().by_lot().await? {
             match self.sweep_tenant(&tenant, now, until).await {
                 Ok((done, missed)) => {
                     events += done;

@@ -1,15 +1,6 @@
 //! What shares a correlation id, by its links.
 
-use std::sync::Arc;
-
-use super::{
-    history::HistoryError,
-    keys,
-    registry::Tenant,
-    retry,
-    rows::{self, BadRow},
-    table::Table,
-};
+use super::{history::HistoryError, keys, log::Log, rows};
 use crate::domain::{
     ids::{CorrelationId, StreamName},
     position::{PartitionId, Position},
@@ -29,14 +20,13 @@ pub struct Link {
 /// The links of one tenant.
 #[derive(Debug, Clone)]
 pub struct Correlated {
-    table: Arc<dyn Table>,
-    tenant: Arc<Tenant>,
+    log: Log,
 }
 
 impl Correlated {
-    /// Those of `tenant`.
-    pub fn of(table: Arc<dyn Table>, tenant: Arc<Tenant>) -> Self {
-        Self { table, tenant }
+    /// Those in the tenant of `log`.
+    pub fn of(log: Log) -> Self {
+        Self { log }
     }
 
     /// The first links of a correlation id, at most this many of each partition; the flag tells that
@@ -49,7 +39,8 @@ impl Correlated {
         correlation: &CorrelationId,
         limit: usize,
     ) -> Result<(Vec<Link>, bool), HistoryError> {
-        let lanes = self.tenant.partitions().map(|partition| self.lane(partition, correlation, limit));
+        let lanes =
+            self.log.tenant().partitions().map(|partition| self.lane(partition, correlation, 0, limit));
         let (mut links, mut more) = (Vec::new(), false);
         for (lane, cut) in futures::future::try_join_all(lanes).await? {
             links.extend(lane);
@@ -58,27 +49,24 @@ impl Correlated {
         Ok((links, more))
     }
 
-    async fn lane(
+    /// The next links behind a sequence of one partition; the flag tells that there are more.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub async fn lane(
         &self,
         partition: PartitionId,
         correlation: &CorrelationId,
+        after: u64,
         limit: usize,
     ) -> Result<(Vec<Link>, bool), HistoryError> {
-        let (name, mut range) = (partition.to_string(), keys::correlated(correlation));
+        let mut range = keys::correlations_from(correlation, after + 1);
         let mut links = Vec::new();
         loop {
-            let wanted = limit - links.len();
-            let page = retry::read(|| self.table.scan(&self.tenant.table, &name, &range, wanted)).await?;
+            let page = self.log.scan(partition, &range, limit - links.len()).await?;
             for stored in &page.rows {
-                let number = |property| {
-                    let number = stored.row.int(property).and_then(|n| u64::try_from(n).ok());
-                    number.ok_or_else(|| BadRow { key: stored.row.key.clone(), property })
-                };
-                links.push(Link {
-                    stream: rows::linked_stream(&stored.row)?,
-                    version: number("Version")?,
-                    position: Position { partition, sequence: number("Sequence")? },
-                });
+                let (stream, version, sequence) = rows::read_link(&stored.row)?;
+                links.push(Link { stream, version, position: Position { partition, sequence } });
             }
             match page.next {
                 Some(_) if links.len() >= limit => return Ok((links, true)),

@@ -144,30 +144,31 @@ impl History {
         if last < first {
             return Ok(HistoryPage { events: Vec::new(), next: None });
         }
-        let mut events = self.versions(name, first, last, order).await?;
-        let full = events.len() as u64 == last - first + 1;
+        let (mut events, more) = self.versions(name, first, last, order).await?;
         let cut = cut(&mut events);
         let next = match (order, events.last()) {
             (_, None) => None,
-            (Order::Asc, Some(event)) => (cut || full).then_some(event.version + 1),
+            (Order::Asc, Some(event)) => (cut || more).then_some(event.version + 1),
             (Order::Desc, Some(event)) => (event.version > 1).then_some(event.version - 1),
         };
         Ok(HistoryPage { events, next })
     }
 
-    /// Versions `first` to `last`, or, oldest first, as many of them as one page's bytes hold.
+    /// Versions `first` to `last`, or, oldest first, as many of them as one page's bytes hold. The flag
+    /// tells that, oldest first, more follow: the range is open, so that storage says so by itself.
     async fn versions(
         &self,
         name: &StreamName,
         first: u64,
         last: u64,
         order: Order,
-    ) -> Result<Vec<RecordedEvent>, HistoryError> {
+    ) -> Result<(Vec<RecordedEvent>, bool), HistoryError> {
         let partition = self.partition_of(name);
-        let mut range = keys::events_between(name, first, last);
+        let to = if order == Order::Asc { keys::LAST_VERSION } else { last };
+        let mut range = keys::events_between(name, first, to);
         let mut events: Vec<RecordedEvent> = Vec::new();
         let count = usize::try_from(last - first + 1).unwrap_or(MAX_PAGE);
-        let mut bytes = 0;
+        let (mut bytes, mut more) = (0, false);
         while events.len() < count {
             let page = self.scan(partition, &range, count - events.len()).await?;
             for stored in &page.rows {
@@ -175,6 +176,7 @@ impl History {
                 bytes += event.data.as_bytes().len();
                 events.push(event);
             }
+            more = page.next.is_some();
             match page.next {
                 Some(next) if order == Order::Desc || bytes < PAGE_BYTES => range.from = next,
                 _ => break,
@@ -183,7 +185,7 @@ impl History {
         if order == Order::Desc {
             events.reverse();
         }
-        Ok(events)
+        Ok((events, more))
     }
 
     /// One storage query; asked again for fewer rows when the answer would not fit into memory.

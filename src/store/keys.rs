@@ -109,6 +109,9 @@ pub fn commits_between(from: u64, to: u64) -> Range {
     Range { from: commit(from), to: format!("{}~", commit(to)) }
 }
 
+/// The highest version that a key can hold.
+pub const LAST_VERSION: u64 = 999_999_999_999;
+
 /// `e|{category}|{id}|{version}`: an event in full.
 pub fn event(stream: &StreamName, version: u64) -> String {
     format!("e|{}|{version:012}", stream_key(stream))
@@ -171,11 +174,6 @@ pub fn due(stream: &StreamName, at: Timestamp) -> String {
 pub fn due_until(now: Timestamp) -> Range {
     // `}` is the character behind `|`.
     Range { from: "t|".to_owned(), to: format!("t|{}}}", sequence_part(now.unix_micros())) }
-}
-
-/// Every link from this correlation id.
-pub fn correlated(correlation: &CorrelationId) -> Range {
-    starting_with(format!("x|{}|", part(correlation.as_str())))
 }
 
 /// All rows of streams that want attention, whatever for.

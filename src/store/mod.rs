@@ -244,7 +244,7 @@ impl Store {
 
     /// What shares correlation ids in a tenant.
     pub fn correlated(&self, tenant: &Arc<Tenant>) -> Correlated {
-        Correlated::of(self.places.of(tenant), Arc::clone(tenant))
+        Correlated::of(self.log(tenant))
     }
 
     /// What falls due in a tenant.

@@ -6,7 +6,7 @@ use super::{
     facts,
     report::Difference,
     run::Run,
-    state::{Work, weigh},
+    state::{Work, weigh_stream},
 };
 use crate::{
     domain::erasure::Erased,
@@ -45,11 +45,10 @@ impl Run<'_> {
             erasures: 0,
             rows: 0,
             sums: Default::default(),
-            versions: 0,
+            streams: 0,
             owned: 0,
             rows_at: None,
             furthest: (0, String::new()),
-            exact: true,
         }))
     }
 
@@ -155,16 +154,12 @@ impl Run<'_> {
             let run = self.key;
             facts::of(self.partition, essentials, &mut |add, fact| work.sums.change(&run, add, &fact));
             let row = keys::stream(&essentials.stream_name());
-            let version = |version: u64| weigh(&run, &row, &version.to_string());
-            work.versions = work.versions.wrapping_add(version(essentials.version));
-            if essentials.version > 1 {
-                work.versions = work.versions.wrapping_sub(version(essentials.version - 1));
-            }
-            if let Some(streams) = &mut self.streams
-                && let Err(expected) = streams.note(&run, essentials)
-            {
-                let found = format!("version {} of {}", essentials.version, essentials.stream_name());
-                return Err(self.difference(key, format!("version {expected} of that stream"), found));
+            let version = essentials.version;
+            work.streams =
+                work.streams.wrapping_add(weigh_stream(&run, &row, version, &essentials.stream_row));
+            if let Some(before) = &essentials.stream_row_before {
+                let before = weigh_stream(&run, &row, version.saturating_sub(1), before);
+                work.streams = work.streams.wrapping_sub(before);
             }
         }
         if next != commit.last + 1 {

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use super::streams::Streams;
 use crate::{
     domain::{position::PartitionId, timestamp::Timestamp},
+    feed::all_stream::Places,
     store::{history::HistoryError, keys, log::Log, rows::Commit},
 };
 
@@ -46,9 +47,15 @@ pub struct Span {
 /// Where the count stands.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Completeness {
+    /// Partitions that were counted before those in `done`.
+    passed: usize,
     done: Vec<Span>,
     at: Option<Span>,
     gaps: Vec<String>,
+    /// What those held that were handed over.
+    events: u64,
+    open: bool,
+    broken: bool,
     finished: bool,
 }
 
@@ -56,6 +63,19 @@ impl Completeness {
     /// Whether everything was counted.
     pub fn is_done(&self) -> bool {
         self.finished
+    }
+
+    /// Gives the partitions and gaps found so far, so that they need not travel on.
+    pub fn hand_over(&mut self) -> (Vec<Span>, Vec<String>) {
+        let (events, open, broken) = (self.events(), !self.is_closed(), !self.is_complete());
+        (self.events, self.open, self.broken) = (events, open, broken);
+        self.passed += self.done.len();
+        (std::mem::take(&mut self.done), std::mem::take(&mut self.gaps))
+    }
+
+    /// Whether nothing is missing, of all that was counted.
+    pub fn is_complete(&self) -> bool {
+        !self.broken && self.gaps.is_empty()
     }
 
     /// What is missing.
@@ -70,34 +90,44 @@ impl Completeness {
 
     /// Events in the span.
     pub fn events(&self) -> u64 {
-        self.done.iter().map(|span| span.events).sum()
+        self.events + self.done.iter().map(|span| span.events).sum::<u64>()
     }
 
     /// Whether no event can come into the span any more.
     pub fn is_closed(&self) -> bool {
-        self.done.iter().all(|span| span.closed)
+        !self.open && self.done.iter().all(|span| span.closed)
     }
 }
 
-/// Counts the events recorded from `from` on and before `to`, until `until`.
+/// The events that are counted.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Recorded at this time or later.
+    pub from: Option<Timestamp>,
+    /// Recorded before this time.
+    pub to: Option<Timestamp>,
+    /// Up to the commits that hold these places: what a reader has read, whatever came since.
+    pub at: Option<Places>,
+}
+
+/// Counts the events that are wanted, until `until`.
 ///
 /// # Errors
 /// [`CompletenessError`].
 pub async fn completeness(
     log: &Log,
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
+    wanted: &Wanted,
     state: Option<Completeness>,
     until: Instant,
 ) -> Result<Completeness, CompletenessError> {
     let mut state = state.unwrap_or_default();
-    let done = state.done.len();
+    let done = state.passed + state.done.len();
     for partition in log.tenant().partitions().skip(done) {
         let mut span = match state.at.take() {
             Some(span) => span,
-            None => begin(log, partition, from).await?,
+            None => begin(log, partition, wanted.from).await?,
         };
-        if !count(log, &mut span, to, &mut state.gaps, until).await? {
+        if !count(log, &mut span, wanted, &mut state.gaps, until).await? {
             state.at = Some(span);
             return Ok(state);
         }
@@ -135,18 +165,20 @@ async fn begin(log: &Log, partition: PartitionId, from: Option<Timestamp>) -> Re
 async fn count(
     log: &Log,
     span: &mut Span,
-    to: Option<Timestamp>,
+    wanted: &Wanted,
     gaps: &mut Vec<String>,
     until: Instant,
 ) -> Result<bool, CompletenessError> {
     // Versions are followed within one call; `verification` follows them through everything.
     let (key, mut streams) = (rand::random(), Streams::default());
+    let end = wanted.at.as_ref().map(|places| places.get(span.partition).sequence);
     loop {
         let range = keys::commits_between(span.last + 1, u64::MAX);
         let page = log.scan(span.partition, &range, PAGE).await?;
         for stored in &page.rows {
             let commit = Commit::read(&stored.row).map_err(HistoryError::from)?;
-            if to.is_some_and(|to| commit.recorded >= to) {
+            let behind = end.is_some_and(|end| commit.first > end);
+            if behind || wanted.to.is_some_and(|to| commit.recorded >= to) {
                 span.closed = true;
                 return Ok(true);
             }

@@ -8,7 +8,7 @@ use super::{
     facts::{self, Fact, Kind},
     rows::{all_of, said_version},
     run::Run,
-    state::{Work, weigh},
+    state::weigh,
     streams::Streams,
 };
 use crate::{
@@ -21,15 +21,27 @@ const PAGE: usize = 128;
 impl Run<'_> {
     /// Every event from the beginning to `end`, oldest first. Commits that cannot be read were
     /// reported before.
-    async fn each(&self, end: u64, mut take: impl FnMut(&Essentials)) -> Result<(), HistoryError> {
-        let mut range = keys::commits_between(1, u64::MAX);
+    async fn each(&self, end: u64, take: impl FnMut(&Essentials)) -> Result<(), HistoryError> {
+        self.each_from(1, end, take).await
+    }
+
+    /// The same, from a sequence on.
+    pub(super) async fn each_from(
+        &self,
+        first: u64,
+        end: u64,
+        mut take: impl FnMut(&Essentials),
+    ) -> Result<(), HistoryError> {
+        let mut range = keys::commits_between(first, u64::MAX);
         loop {
             let page = self.log.scan(self.partition, &range, PAGE).await?;
             for stored in &page.rows {
                 let Ok(events) = Commit::read(&stored.row).and_then(|commit| commit.events()) else {
                     continue;
                 };
-                events.iter().filter(|essentials| essentials.sequence <= end).for_each(&mut take);
+                // Where rows were forged, a commit may say anything of where it stands.
+                let wanted = first..=end;
+                events.iter().filter(|event| wanted.contains(&event.sequence)).for_each(&mut take);
             }
             match page.next {
                 Some(next) => range.from = next,
@@ -146,19 +158,17 @@ impl Run<'_> {
     async fn erased_since(&self, kind: Kind, key: &str, end: u64) -> Result<bool, HistoryError> {
         let mut removed = false;
         let partition = self.partition;
-        self.each(u64::MAX, |essentials| {
-            if essentials.sequence > end {
-                facts::of(partition, essentials, &mut |add, fact| {
-                    removed |= !add && fact.kind == kind && fact.key == key;
-                });
-            }
+        self.each_from(end + 1, u64::MAX, |essentials| {
+            facts::of(partition, essentials, &mut |add, fact| {
+                removed |= !add && fact.kind == kind && fact.key == key;
+            });
         })
         .await?;
         Ok(removed)
     }
 
     /// Streams whose rows were not as expected: of a later commit, or wrong.
-    pub(super) async fn settle(&mut self, mut streams: Streams, end: u64) -> Result<(), HistoryError> {
+    async fn settle(&mut self, mut streams: Streams, end: u64) -> Result<(), HistoryError> {
         let doubtful = std::mem::take(&mut streams.doubtful);
         let missing = streams.missing();
         if doubtful.is_empty() && missing.is_empty() {
@@ -168,11 +178,9 @@ impl Run<'_> {
         let run = self.key;
         let mut newer = Streams::default();
         let mut behind = std::collections::HashSet::new();
-        self.each(u64::MAX, |essentials| {
-            if essentials.sequence > end {
-                behind.insert(keys::stream(&essentials.stream_name()));
-                let _ = newer.note(&run, essentials);
-            }
+        self.each_from(end + 1, u64::MAX, |essentials| {
+            behind.insert(keys::stream(&essentials.stream_name()));
+            let _ = newer.note(&run, essentials);
         })
         .await?;
         for (key, row) in doubtful {
@@ -216,14 +224,29 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Versions did not add up in a run that was continued: looks at every stream from the start.
-    pub(super) async fn streams_anew(&mut self, work: &mut Work) -> Result<(), HistoryError> {
+    /// Streams did not add up: looks at each of them, from its first event on.
+    pub(super) async fn streams_anew(&mut self, end: u64) -> Result<(), HistoryError> {
         let run = self.key;
-        let mut streams = Streams::default();
-        self.each(work.end, |essentials| {
-            let _ = streams.note(&run, essentials);
+        let (mut streams, mut broken) = (Streams::default(), Vec::new());
+        self.each(end, |essentials| {
+            if let Err(expected) = streams.note(&run, essentials)
+                && broken.len() < 20
+            {
+                let name = essentials.stream_name();
+                let found = format!("version {} of {name}, on another row", essentials.version);
+                broken.push((
+                    essentials.sequence,
+                    format!("version {expected} of {name}, on the row before"),
+                    found,
+                ));
+            }
         })
         .await?;
+        for (sequence, expected, found) in broken {
+            let commit = self.log.reaching(self.partition, sequence).await?;
+            let key = keys::commit(commit.map_or(sequence, |commit| commit.last));
+            self.differs(self.difference(key, expected, found));
+        }
         let mut range = all_of(Kind::Stream);
         loop {
             let page = self.log.scan(self.partition, &range, PAGE).await?;
@@ -235,7 +258,6 @@ impl Run<'_> {
                 None => break,
             }
         }
-        work.exact = true;
-        self.settle(streams, work.end).await
+        self.settle(streams, end).await
     }
 }

@@ -22,7 +22,7 @@ mod state;
 mod streams;
 
 pub use self::{
-    complete::{Completeness, CompletenessError, Span, completeness},
+    complete::{Completeness, CompletenessError, Span, Wanted, completeness},
     report::{CheckedPartition, Difference, Report},
     run::{Anchor, Options, Outcome, Progress, verify},
     state::State,

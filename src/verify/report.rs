@@ -37,7 +37,7 @@ pub struct CheckedPartition {
     pub recorded_time: Timestamp,
     /// Rows beside the commits that were compared.
     pub rows: u64,
-    /// What of them: `streams` or, in a run that was continued, `stream-versions`.
+    /// What was compared: the kinds of rows.
     pub checked: Vec<String>,
 }
 
@@ -48,11 +48,19 @@ pub struct Report {
     pub partitions: Vec<CheckedPartition>,
     /// What is wrong, first things first; empty: nothing.
     pub differences: Vec<Difference>,
+    /// How much was wrong in what [`State::hand_over`](super::State::hand_over) gave before.
+    #[serde(default, skip_serializing_if = "nothing")]
+    pub earlier: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn nothing(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Report {
     /// Whether everything is as it must be.
     pub fn is_clean(&self) -> bool {
-        self.differences.is_empty()
+        self.differences.is_empty() && self.earlier == 0
     }
 }

@@ -1,18 +1,20 @@
 //! The second pass: the rows beside the commits.
 
+use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
 use super::{
     facts::{self, Kind},
+    report::Difference,
     run::Run,
-    state::{Work, weigh},
+    state::{Work, weigh, weigh_stream},
     streams::owned_by,
 };
 use crate::store::{
     digest,
     history::HistoryError,
     keys,
-    rows::Stream,
+    rows::{Stream, linked_stream},
     table::{Range, Row},
 };
 
@@ -23,6 +25,11 @@ const PAGES: (usize, usize) = (500, 64);
 const ORDER: [Kind; 7] =
     [Kind::Identity, Kind::Link, Kind::Subject, Kind::Stream, Kind::Attention, Kind::Due, Kind::Event];
 
+/// Of which kinds rows are held against each other where those that streams own did not add up.
+const OWNED: [Kind; 3] = [Kind::Stream, Kind::Attention, Kind::Due];
+/// Pairs that are looked at at the same time.
+const PARALLEL: usize = 16;
+
 impl Run<'_> {
     /// Compares rows until all are done (true), or the time is up.
     pub(super) async fn rows(
@@ -31,7 +38,17 @@ impl Run<'_> {
         until: Option<Instant>,
     ) -> Result<bool, HistoryError> {
         while let Some((index, from)) = work.rows_at.clone() {
-            let Some(kind) = ORDER.get(index).copied() else { break };
+            let late = || until.is_some_and(|until| Instant::now() >= until);
+            let Some(kind) = ORDER.get(index).copied() else {
+                // Rows that streams own did not add up, if only because streams moved on meanwhile.
+                let Some(kind) = OWNED.get(index - ORDER.len()).filter(|_| work.owned != 0) else { break };
+                let next = self.owned(*kind, from).await?;
+                work.rows_at = Some(next.map_or((index + 1, None), |next| (index, Some(next))));
+                if late() {
+                    return Ok(false);
+                }
+                continue;
+            };
             if kind == Kind::Event && !self.options.data {
                 work.rows_at = Some((index + 1, None));
                 continue;
@@ -44,11 +61,15 @@ impl Run<'_> {
                 self.row(work, kind, &stored.row);
             }
             self.progress(work.rows, work.events * 2, kind.name());
+            let late = late();
+            if late || page.next.is_none() || self.seen.is_full() {
+                self.moved(work).await?;
+            }
             work.rows_at = Some(match page.next {
                 Some(next) => (index, Some(next)),
                 None => (index + 1, None),
             });
-            if until.is_some_and(|until| Instant::now() >= until) {
+            if late {
                 return Ok(false);
             }
         }
@@ -60,13 +81,13 @@ impl Run<'_> {
         work.rows += 1;
         match kind {
             Kind::Stream => {
-                let version = row.int("Version").unwrap_or_default().to_string();
-                work.versions = work.versions.wrapping_sub(weigh(&self.key, &row.key, &version));
+                let version = row.int("Version").and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
+                let digest = digest::row(self.partition, row);
+                let weight = weigh_stream(&self.key, &row.key, version, &digest);
+                work.streams = work.streams.wrapping_sub(weight);
+                self.seen.note(&row.key, version, digest);
                 for wanted in owned_by(row) {
                     work.owned = work.owned.wrapping_add(self.weight(&wanted));
-                }
-                if let Some(streams) = &mut self.streams {
-                    streams.see(&self.key, self.partition, row);
                 }
             }
             Kind::Attention | Kind::Due => {
@@ -94,55 +115,42 @@ impl Run<'_> {
         for kind in kinds.filter(|kind| !work.sums.balance(*kind)) {
             self.locate(kind, work.end).await?;
         }
-        match self.streams.take() {
-            Some(streams) => self.settle(streams, work.end).await?,
-            None if work.versions != 0 => self.streams_anew(work).await?,
-            None => {}
-        }
-        if work.owned != 0 {
-            self.owned().await?;
+        if work.streams != 0 {
+            self.streams_anew(work.end).await?;
         }
         Ok(())
     }
 
-    /// Rows that streams own, each against its stream, and the other way round.
-    async fn owned(&mut self) -> Result<(), HistoryError> {
-        for kind in [Kind::Stream, Kind::Attention, Kind::Due] {
-            let mut range = all_of(kind);
-            loop {
-                let page = self.log.scan(self.partition, &range, PAGES.0).await?;
-                for stored in &page.rows {
-                    self.owner(kind, &stored.row).await?;
+    /// A page of rows that streams own, each against its stream, or the other way round. Gives where the
+    /// next page begins.
+    async fn owned(&mut self, kind: Kind, from: Option<String>) -> Result<Option<String>, HistoryError> {
+        let all = all_of(kind);
+        let range = Range { from: from.unwrap_or(all.from), to: all.to };
+        let page = self.log.scan(self.partition, &range, PAGES.0).await?;
+        let mut pairs = Vec::new();
+        for stored in &page.rows {
+            let row = &stored.row;
+            match linked_stream(row) {
+                _ if kind == Kind::Stream => {
+                    pairs.extend(owned_by(row).into_iter().map(|owned| (row.key.clone(), owned.key)));
                 }
-                match page.next {
-                    Some(next) => range.from = next,
-                    None => break,
+                Ok(name) => pairs.push((keys::stream(&name), row.key.clone())),
+                Err(bad) => {
+                    let property = format!("a property `{}`", bad.property);
+                    self.differs(self.difference(row.key.clone(), property, "none that can be read"));
                 }
             }
         }
-        Ok(())
-    }
-
-    async fn owner(&mut self, kind: Kind, row: &Row) -> Result<(), HistoryError> {
-        if kind == Kind::Stream {
-            for owned in owned_by(row) {
-                self.pair(&row.key, &owned.key).await?;
-            }
-            return Ok(());
-        }
-        match crate::store::rows::linked_stream(row) {
-            Ok(name) => self.pair(&keys::stream(&name), &row.key).await,
-            Err(bad) => {
-                let property = format!("a property `{}`", bad.property);
-                self.differs(self.difference(row.key.clone(), property, "none that can be read"));
-                Ok(())
-            }
-        }
+        let run = &*self;
+        let looks = stream::iter(pairs).map(|(stream, key)| async move { run.pair(&stream, &key).await });
+        let found: Vec<_> = looks.buffered(PARALLEL).try_collect().await?;
+        found.into_iter().flatten().for_each(|difference| self.differs(difference));
+        Ok(page.next)
     }
 
     /// A stream's row and one that it may own. Both change in one commit: read one, the other, and
     /// the first again.
-    async fn pair(&mut self, stream_key: &str, key: &str) -> Result<(), HistoryError> {
+    async fn pair(&self, stream_key: &str, key: &str) -> Result<Option<Difference>, HistoryError> {
         for _ in 0..4 {
             let stream = self.log.get(self.partition, stream_key).await?;
             let owned = stream.as_ref().map(|stored| owned_by(&stored.row)).unwrap_or_default();
@@ -159,11 +167,11 @@ impl Run<'_> {
                     (true, _) => ("a row that leads to the stream, and nothing more", "another"),
                     _ => ("the row under which the stream is found", "none"),
                 };
-                self.differs(self.difference(key, expected, found));
+                return Ok(Some(self.difference(key, expected, found)));
             }
-            return Ok(());
+            return Ok(None);
         }
-        Ok(())
+        Ok(None)
     }
 }
 

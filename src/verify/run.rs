@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::{
     report::{CheckedPartition, Difference, Report},
     state::{State, Work},
-    streams::Streams,
+    streams::Seen,
 };
 use crate::{
     domain::position::PartitionId,
@@ -66,7 +66,7 @@ pub(super) struct Run<'a> {
     pub(super) options: &'a Options,
     pub(super) key: [u8; 16],
     pub(super) partition: PartitionId,
-    pub(super) streams: Option<Streams>,
+    pub(super) seen: Seen,
     pub(super) differences: Vec<Difference>,
     pub(super) tell: &'a (dyn Fn(Progress) + Send + Sync),
 }
@@ -132,24 +132,25 @@ pub async fn verify(
     let mut state = state.unwrap_or_else(State::new);
     let partitions = log.tenant().settings.partitions;
     while let Some(partition) = state.partition.filter(|partition| partition.number() < partitions) {
-        let begun = state.work.is_some();
         let mut run = Run {
             log,
             options,
             key: state.key,
             partition,
-            streams: (!begun && options.from.is_none()).then(Streams::default),
+            seen: Seen::default(),
             differences: Vec::new(),
             tell,
         };
         let taken = match state.work.take() {
-            Some(work) => Some(Work { exact: false, ..work }),
+            Some(work) => Some(work),
             None => run.begin().await?,
         };
         if let Some(mut work) = taken {
             let done = run.work(&mut work, until).await?;
             if !done {
                 state.work = Some(work);
+                state.report.differences.append(&mut run.differences);
+                state.report.differences.truncate(MAX_DIFFERENCES);
                 return Ok(Outcome::More(Box::new(state)));
             }
             state.report.partitions.push(checked(partition, &work, options));
@@ -168,8 +169,7 @@ pub async fn verify(
 fn checked(partition: PartitionId, work: &Work, options: &Options) -> CheckedPartition {
     let mut checked = vec!["commits", "head"];
     if work.rows_at.is_some() {
-        checked.extend(["identities", "links", "subjects", "attention", "due"]);
-        checked.push(if work.exact { "streams" } else { "stream-versions" });
+        checked.extend(["identities", "links", "subjects", "attention", "due", "streams"]);
         if options.data {
             checked.push("events");
         }

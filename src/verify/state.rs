@@ -32,6 +32,14 @@ impl State {
 }
 
 impl State {
+    /// Gives what was found so far, so that it need not travel on: a request line holds 8 KiB, and a
+    /// tenant may have 64 partitions. That something was wrong is not forgotten.
+    pub fn hand_over(&mut self) -> Report {
+        let report = std::mem::take(&mut self.report);
+        self.report.earlier = report.earlier + report.differences.len();
+        report
+    }
+
     /// How far the run has come: the partition, and events or rows done in it.
     pub fn progress(&self) -> serde_json::Value {
         let (done, total) = self.work.as_ref().map_or((0, 0), |work| match work.rows_at {
@@ -56,16 +64,14 @@ pub(super) struct Work {
     pub(super) erasures: u64,
     pub(super) rows: u64,
     pub(super) sums: Sums,
-    /// Sum over `(stream, last version)`.
-    pub(super) versions: u128,
+    /// Sum over the streams' rows, each as its last event left it.
+    pub(super) streams: u128,
     /// Sum over the rows that stream rows say they own.
     pub(super) owned: u128,
     /// The rows pass: which kind, and from which key. `None` in the chain pass.
     pub(super) rows_at: Option<(usize, Option<String>)>,
     /// The furthest sequence that any row names, and that row.
     pub(super) furthest: (u64, String),
-    /// Whether every stream is known by its last row (or only by its version).
-    pub(super) exact: bool,
 }
 
 /// Sums by kind of row: those that commits imply, less those that are there.
@@ -82,6 +88,11 @@ impl Sums {
     pub(super) fn balance(&self, kind: Kind) -> bool {
         self.0.get(&kind).is_none_or(|sum| *sum == 0)
     }
+}
+
+/// A stream's row as a number: its version, and the digest of all of it.
+pub(super) fn weigh_stream(key: &[u8; 16], row: &str, version: u64, digest: &str) -> u128 {
+    weigh(key, row, &format!("{version} {digest}"))
 }
 
 /// A row as a number. Keyed, so that rows cannot be chosen to cancel out.

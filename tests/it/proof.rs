@@ -3,12 +3,12 @@
 
 use std::{
     process::{Command, Output},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use annals::{
-    feed::all_stream::{self, Query, ReadFailure},
+    feed::all_stream::{self, Direction, Query, ReadFailure},
     verify::{self, Anchor, Options, Outcome},
 };
 use rand::{SeedableRng, rngs::SmallRng};
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     handler::Handler,
-    history::{acme, event, play, store, until, verified},
+    history::{acme, event, in_pieces, play, store, verified},
     memory::Memory,
 };
 
@@ -201,6 +201,71 @@ async fn a_log_that_was_rewound_is_told_from_one_that_went_on() {
     assert!(matches!(read(&restored, Some(page.places)).await, Err(ReadFailure::Changed)));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_of_a_log_that_was_restored_is_told_so() {
+    let (folder, handler) = embedded(&[]).await;
+    fill(&handler, 0, 10).await;
+    drop(handler);
+    let backup = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), backup.path().join(file.file_name())).unwrap();
+    }
+    let start = async |folder: &TempDir| {
+        Handler::start(&[("ANNALS_DATA_DIR", folder.path().to_str().unwrap())]).await
+    };
+    let handler = start(&folder).await;
+    fill(&handler, 10, 20).await;
+    let asked = async |handler: &Handler, cursor: &Value, more: &str| {
+        let path = format!("/api/tenants/acme/events?after={}{more}", cursor.as_str().unwrap());
+        handler.api("GET", &path, None).await
+    };
+    let cursor = get(&handler, "events?limit=1000").await["cursor"].clone();
+    let early = get(&handler, "events?limit=5").await["cursor"].clone();
+    let newest = get(&handler, "events?limit=3&order=desc").await["cursor"].clone();
+    assert_eq!(asked(&handler, &cursor, "").await.0, StatusCode::OK);
+    drop(handler);
+    let handler = start(&backup).await;
+    // It ends before the cursor, and then holds something else there.
+    for round in 0..2 {
+        for (cursor, more) in [(&cursor, ""), (&cursor, "&wait=2"), (&newest, "&order=desc")] {
+            let (status, problem) = asked(&handler, cursor, more).await;
+            let told = (status, &problem["code"]);
+            assert_eq!(told, (StatusCode::GONE, &json!("history-changed")), "{round} {more}: {problem}");
+        }
+        assert_eq!(asked(&handler, &early, "").await.0, StatusCode::OK, "the past that is shared");
+        fill(&handler, 100, 120).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_is_found_by_halving_and_not_by_reading() {
+    let memory = Memory::new(9);
+    let store = store(Arc::clone(&memory) as _);
+    let tenant = acme(&store, 1).await;
+    play(&store, &tenant, 1_500, &mut SmallRng::seed_from_u64(9)).await;
+    let (log, history) = (store.log(&tenant), store.history(&tenant));
+    let all = all_stream::read(&log, &history, &Query::after(None, 100_000)).await.unwrap().items;
+    assert!(all.len() >= 1_200, "{}", all.len());
+    for at in [0, 1, 7, all.len() / 3, all.len() / 2, all.len() - 1] {
+        let time = all[at].recorded;
+        let wanted: Vec<_> =
+            all.iter().filter(|item| item.recorded >= time).map(|item| item.position).collect();
+        let before = memory.requests.load(Ordering::Relaxed);
+        let query = Query { from: Some(time), ..Query::after(None, 10) };
+        let page = all_stream::read(&log, &history, &query).await.unwrap();
+        let asked = memory.requests.load(Ordering::Relaxed) - before;
+        assert!(asked <= 15, "{asked} requests for the time of event {at}");
+        let found: Vec<_> = page.items.iter().map(|item| item.position).collect();
+        assert_eq!(found, wanted[..wanted.len().min(10)]);
+        let query = Query { to: Some(time), direction: Direction::Backward, ..Query::after(None, 10) };
+        let page = all_stream::read(&log, &history, &query).await.unwrap();
+        let found: Vec<_> = page.items.iter().map(|item| item.position).collect();
+        let earlier: Vec<_> =
+            all.iter().rev().filter(|item| item.recorded < time).map(|item| item.position).take(10).collect();
+        assert_eq!(found, earlier);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_past_rewritten_whole_is_found_through_a_checkpoint_alone() {
     let memory = Memory::new(5);
@@ -229,31 +294,7 @@ async fn a_run_that_goes_on_in_many_calls_finds_the_same() {
     let all = store(Arc::clone(&memory) as _);
     let tenant = acme(&all, 3).await;
     play(&all, &tenant, 120, &mut SmallRng::seed_from_u64(8)).await;
-    let run = async |memory: &Arc<Memory>| {
-        let store = store(Arc::clone(memory) as _);
-        let (log, options) = (store.log(&tenant), Options { data: true, ..Options::default() });
-        let (mut state, mut calls) = (None, 0);
-        loop {
-            calls += 1;
-            // The time is always up.
-            match verify::verify(
-                &log,
-                &options,
-                state.take(),
-                Some(until() - Duration::from_secs(100)),
-                &|_| {},
-            )
-            .await
-            .unwrap()
-            {
-                Outcome::Done(report) => return (report, calls),
-                Outcome::More(more) => {
-                    let text = serde_json::to_string(&more).unwrap();
-                    state = Some(serde_json::from_str(&text).unwrap());
-                }
-            }
-        }
-    };
+    let run = async |memory: &Arc<Memory>| in_pieces(&store(Arc::clone(memory) as _), &tenant).await;
     let (report, calls) = run(&memory).await;
     assert!(report.is_clean() && calls > 3, "{calls}: {report:#?}");
     let copy = memory.copy();

@@ -2,14 +2,11 @@
 
 use std::process::Command;
 
-use annals::{
-    store::table::{Range, Table, TableName},
-    testing::azurite::{self, Azurite},
-};
+use annals::{queue::QueueName, testing::azurite::Azurite};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::handler::Handler;
+use crate::support::{foreign::dump, handler::Handler};
 
 /// Runs `annals` with these settings; gives what it said.
 fn annals(settings: &[(&str, &str)], args: &[&str]) -> Result<Value, String> {
@@ -40,6 +37,13 @@ fn message(tenant: &str, id: &str) -> String {
     event.to_string()
 }
 
+fn direct() -> Value {
+    json!({
+        "specversion": "1.0", "id": "direct-of-apart", "source": "/engine", "type": "t", "subject": "x",
+        "data": { "marker": "marker-of-apart" },
+    })
+}
+
 /// Azurite takes seconds to start on a small machine, and starts empty.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_a_message_and_its_history_with_a_key() {
@@ -61,7 +65,13 @@ async fn a_tenant_a_message_and_its_history_with_a_key() {
 
     let settings = [storage[0], ("ANNALS_AUTH", "keys")];
     let handler = Handler::start(&settings).await;
-    handler.invoke("ingest", &message("acme", "e-1"), 1).await.unwrap();
+    // Through the queue: put there by anybody who may, taken off as the host does.
+    let queue = crate::azure_faults::raw_queue(&azurite, &QueueName::new("annals-ingest").unwrap());
+    queue.create().await.unwrap();
+    queue.put_message(message("acme", "e-1")).await.unwrap();
+    let taken = queue.get_messages().await.unwrap().messages.pop().unwrap();
+    handler.invoke("ingest", &taken.message_text, 1).await.unwrap();
+    queue.pop_receipt_client(taken).delete().await.unwrap();
     let (status, history) = get(&handler, "/api/tenants/acme/streams/event/x/events", key).await;
     assert_eq!((status, &history["events"][0]["id"]), (StatusCode::OK, &json!("e-1")), "{history}");
     assert_eq!(history["events"][0]["recordedBy"], "queue");
@@ -92,7 +102,8 @@ async fn a_tenant_with_its_own_account_never_touches_the_shared_one() {
     let handler = Handler::start(&settings).await;
     for tenant in ["common", "apart"] {
         handler.invoke("ingest", &message(tenant, "e-1"), 1).await.unwrap();
-        let dead = json!({ "specversion": "9", "id": "marker", "tenantid": tenant }).to_string();
+        let dead =
+            json!({ "specversion": "9", "id": format!("dead-of-{tenant}"), "tenantid": tenant }).to_string();
         handler.invoke("ingest", &dead, 1).await.unwrap();
         let (status, event) = handler.api("GET", &format!("/api/tenants/{tenant}/events/e-1"), None).await;
         assert_eq!(
@@ -100,10 +111,24 @@ async fn a_tenant_with_its_own_account_never_touches_the_shared_one() {
             (StatusCode::OK, &json!(format!("marker-of-{tenant}")))
         );
     }
+    // Over HTTP too, as a command, and as somebody who is kept as a consumer.
+    let (status, _) = handler.api("POST", "/api/tenants/apart/events", Some(&direct())).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let command = json!({ "id": "command-of-apart", "type": "t", "data": { "marker": "marker-of-apart" } });
+    let (status, _) = handler.api("POST", "/api/tenants/apart/commands", Some(&command)).await;
+    assert_eq!(status, StatusCode::CREATED);
     // A foreign client of each account, which knows nothing of tenants.
-    let everything = [dump(shared).await, dump(own).await];
+    let everything = [dump(shared), dump(own)];
     assert!(everything[0].contains("marker-of-common") && !everything[0].contains("marker-of-apart"));
     assert!(everything[1].contains("marker-of-apart") && !everything[1].contains("marker-of-common"));
+    let theirs = ["command-of-apart", "direct-of-apart", "dead-of-apart"];
+    assert!(theirs.iter().all(|marker| everything[1].contains(marker) && !everything[0].contains(marker)));
+    // Of the tenant with its own account the shared one holds its registry row and what operators did to it,
+    // which is the system tenant's: nothing among what other tenants have.
+    let holds = |marker: &str| everything[0].lines().find(|line| line.contains(marker)).unwrap();
+    let common = holds("marker-of-common").split(' ').next().unwrap();
+    let of_common: Vec<_> = everything[0].lines().filter(|line| line.starts_with(common)).collect();
+    assert!(of_common.len() > 10 && of_common.iter().all(|line| !line.contains("apart")), "{of_common:?}");
     assert!(!everything[1].contains("annalsregistry"), "the registry is the shared account's");
     let tables = |dump: &str| dump.lines().filter(|line| line.starts_with("table ")).count();
     assert_eq!(
@@ -117,68 +142,6 @@ async fn a_tenant_with_its_own_account_never_touches_the_shared_one() {
     let (status, _) = handler.api("GET", "/api/tenants/apart/events/e-1", None).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(handler.api("GET", "/api/tenants/common/events/e-1", None).await.0, StatusCode::OK);
-}
-
-/// Every row of every table of an account, as text.
-async fn dump(connection: &str) -> String {
-    let storage = azurite::storage(connection);
-    let mut all = String::new();
-    for name in table_names(&storage.table_endpoint, connection).await {
-        all.push_str(&format!("table {name}\n"));
-        let tables = annals::store::azure::Account::open(&storage).unwrap().tables();
-        let table = TableName::new(&name).unwrap();
-        let partitions = ["tenants", "dead", "p00"];
-        for partition in partitions {
-            let range = Range { from: " ".to_owned(), to: "~~~~".to_owned() };
-            let page = tables.scan(&table, partition, &range, 1_000).await.unwrap();
-            for stored in page.rows {
-                all.push_str(&stored.row.key);
-                for (name, value) in stored.row.properties {
-                    let text = match value {
-                        annals::store::table::Value::Bin(bytes) => {
-                            String::from_utf8_lossy(&bytes).into_owned()
-                        }
-                        other => format!("{other:?}"),
-                    };
-                    all.push_str(&format!(" {name}={text}"));
-                }
-                all.push('\n');
-            }
-        }
-    }
-    all
-}
-
-/// The tables of an account, by the service's own protocol.
-async fn table_names(endpoint: &str, connection: &str) -> Vec<String> {
-    use base64::{Engine, engine::general_purpose::STANDARD};
-    let part = |name: &str| connection.split(';').find_map(|part| part.strip_prefix(name)).unwrap();
-    let (account, key) = (part("AccountName="), part("AccountKey="));
-    let date = "Tue, 24 Nov 2026 20:00:00 GMT";
-    let signed = format!("{date}\n/{account}/{account}/Tables");
-    let signature = annals::store::digest::hmac(&STANDARD.decode(key).unwrap(), signed.as_bytes());
-    let response = reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .unwrap()
-        .get(format!("{endpoint}/Tables"))
-        .header("x-ms-date", date)
-        .header("x-ms-version", "2020-12-06")
-        .header("accept", "application/json;odata=nometadata")
-        .header("authorization", format!("SharedKeyLite {account}:{}", STANDARD.encode(signature)))
-        .send()
-        .await
-        .unwrap();
-    let status = response.status();
-    let body = response.text().await.unwrap();
-    assert!(status.is_success(), "{status} {body}");
-    let tables: Value = serde_json::from_str(&body).unwrap();
-    tables["value"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|table| table["TableName"].as_str().unwrap().to_owned())
-        .collect()
 }
 
 #[test]
@@ -197,76 +160,4 @@ fn a_handler_that_does_not_know_who_is_calling_does_not_start() {
         let said = start(settings);
         assert!(said.contains("ANNALS_AUTH must"), "{settings:?}: {said}");
     }
-}
-
-/// Many appends of one tenant do not keep those of another waiting: each has its own line, and each
-/// line has one transaction in flight.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_quiet_tenant_is_served_while_a_noisy_one_floods() {
-    use std::{sync::Arc, time::Instant};
-    let folder = tempfile::tempdir().unwrap();
-    let settings =
-        [("ANNALS_DATA_DIR", folder.path().to_str().unwrap()), ("ANNALS_WRITES_PER_SECOND", "1000000")];
-    let handler = Arc::new(Handler::start(&settings).await);
-    handler.register("noisy").await;
-    handler.register("quiet").await;
-    let body = |id: String| {
-        let event = json!({
-            "specversion": "1.0", "id": id, "source": "/s", "type": "t", "subject": "x", "data": "y".repeat(2_000),
-        });
-        event.to_string().into_bytes()
-    };
-    let kind = [("content-type", "application/cloudevents+json")];
-    let append = async |handler: &Handler, tenant: &str, id: String| {
-        let started = Instant::now();
-        let path = format!("/api/tenants/{tenant}/events");
-        let status = handler.send("POST", &path, &kind, Some(body(id))).await.status();
-        (status, started.elapsed())
-    };
-    let mut alone = Vec::new();
-    for n in 0..20 {
-        alone.push(append(&handler, "quiet", format!("alone-{n}")).await.1);
-    }
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let flood: Vec<_> = (0..48)
-        .map(|worker| {
-            let (handler, stop) = (Arc::clone(&handler), Arc::clone(&stop));
-            tokio::spawn(async move {
-                let mut count = 0_u32;
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    let event = json!({
-                        "specversion": "1.0", "id": format!("{worker}-{count}"), "source": "/s", "type": "t",
-                        "subject": "x", "data": "y".repeat(2_000),
-                    });
-                    let headers = [("content-type", "application/cloudevents+json")];
-                    let body = event.to_string().into_bytes();
-                    handler.send("POST", "/api/tenants/noisy/events", &headers, Some(body)).await;
-                    count += 1;
-                }
-                count
-            })
-        })
-        .collect();
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    let mut flooded = Vec::new();
-    for n in 0..20 {
-        let (status, took) = append(&handler, "quiet", format!("flooded-{n}")).await;
-        assert_eq!(status, StatusCode::CREATED);
-        flooded.push(took);
-    }
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    let mut noise = 0;
-    for worker in flood {
-        noise += worker.await.unwrap();
-    }
-    alone.sort_unstable();
-    flooded.sort_unstable();
-    println!(
-        "median alone {:?}, flooded {:?}, worst {:?}, {noise} noisy appends",
-        alone[10], flooded[10], flooded[19]
-    );
-    assert!(noise > 100, "there was no flood: {noise}");
-    // The machine is shared, so only starvation would show: with one line for all, 48 appends would
-    // stand before each of these.
-    assert!(flooded[10].as_secs() < 3, "the quiet tenant waits: {:?}", flooded[10]);
 }

@@ -6,10 +6,10 @@ use super::place::{Place, Places};
 use crate::{
     domain::{event::Data, ids::CorrelationId, position::PartitionId},
     store::{
+        correlated::Correlated,
         history::{History, HistoryError, PAGE_BYTES},
-        keys,
         log::Log,
-        rows::{self, RecordedEvent},
+        rows::RecordedEvent,
     },
 };
 
@@ -80,23 +80,11 @@ async fn lane(
     after: u64,
     limit: usize,
 ) -> Result<Linked, HistoryError> {
-    let mut range = keys::correlations_from(correlation, after + 1);
-    let mut links = Vec::new();
-    let more = loop {
-        let page = log.scan(partition, &range, limit - links.len()).await?;
-        for stored in &page.rows {
-            links.push(rows::read_link(&stored.row)?);
-        }
-        match page.next {
-            None => break false,
-            Some(_) if links.len() >= limit => break true,
-            Some(next) => range.from = next,
-        }
-    };
+    let (links, more) = Correlated::of(log.clone()).lane(partition, correlation, after, limit).await?;
     let mut events = Vec::new();
     let mut bytes = 0;
     let mut found = stream::iter(links)
-        .map(|(stream, version, _)| async move { history.version(partition, &stream, version).await })
+        .map(|link| async move { history.version(partition, &link.stream, link.version).await })
         .buffered(PARALLEL);
     while let Some(event) = found.next().await {
         let event = event?;

@@ -6,11 +6,11 @@
 //! pretend another `Id` or `DequeueCount`. What it merges is always quoted once more, which the
 //! genuine count never is; an `Id` that the message has too is not believed.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 /// Name of the input binding of the queue functions.
 const MESSAGE: &str = "msg";
@@ -24,13 +24,24 @@ pub(super) enum WireError {
     NoMessage,
 }
 
+/// Members stay where they are in the text: of a dozen, two or three are read.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Invocation {
-    #[serde(default)]
-    data: BTreeMap<String, Value>,
-    #[serde(default)]
-    metadata: BTreeMap<String, Value>,
+struct Invocation<'a> {
+    #[serde(borrow, default)]
+    data: Members<'a>,
+    #[serde(borrow, default)]
+    metadata: Members<'a>,
+}
+
+type Members<'a> = BTreeMap<Name<'a>, &'a RawValue>;
+
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The member of this name.
+fn member<'a>(members: &Members<'a>, name: &'static str) -> Option<&'a RawValue> {
+    members.get(&Name(name.into())).copied()
 }
 
 /// A message as a queue function gets it.
@@ -47,18 +58,18 @@ pub(super) struct QueueMessage {
 impl QueueMessage {
     /// Reads an invocation of a queue function.
     pub(super) fn parse(invocation: &[u8]) -> Result<Self, WireError> {
-        let Invocation { mut data, metadata } = serde_json::from_slice(invocation)?;
-        let only = (data.len() == 1).then(|| data.keys().next().cloned()).flatten();
-        let value = data.remove(MESSAGE).or_else(|| only.and_then(|name| data.remove(&name)));
-        let Payload { stored, merged } = match value.ok_or(WireError::NoMessage)? {
-            Value::String(text) => payload(text),
-            other => Payload { stored: other.to_string().into_bytes(), merged: true },
+        let Invocation { data, metadata } = serde_json::from_slice(invocation)?;
+        let only = || data.values().next().copied().filter(|_| data.len() == 1);
+        let message = member(&data, MESSAGE).or_else(only).ok_or(WireError::NoMessage)?;
+        let Payload { stored, merged } = match serde_json::from_str(message.get()) {
+            Ok(text) => payload(text),
+            Err(_) => Payload { stored: message.get().as_bytes().to_vec(), merged: true },
         };
-        let id = metadata.get("Id").and_then(Value::as_str).map(unquote);
+        let id = member(&metadata, "Id").and_then(|id| serde_json::from_str::<String>(id.get()).ok());
         let id = id.filter(|_| !(merged && has_member(&stored, "id")));
         Ok(Self {
-            id: id.unwrap_or_default(),
-            dequeue_count: metadata.get("DequeueCount").and_then(count).unwrap_or(1),
+            id: id.map(|id| unquote(&id)).unwrap_or_default(),
+            dequeue_count: member(&metadata, "DequeueCount").and_then(count).unwrap_or(1),
             body: without_base64(stored),
         })
     }
@@ -84,11 +95,8 @@ fn payload(text: String) -> Payload {
 }
 
 /// A count as the host writes it: bare digits. What was merged is quoted once more.
-fn count(value: &Value) -> Option<u32> {
-    match value {
-        Value::String(digits) => digits.parse().ok(),
-        other => other.as_u64().and_then(|count| u32::try_from(count).ok()),
-    }
+fn count(value: &RawValue) -> Option<u32> {
+    value.get().trim_matches('"').parse().ok()
 }
 
 fn has_member(message: &[u8], name: &str) -> bool {

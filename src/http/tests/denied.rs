@@ -56,6 +56,59 @@ async fn reads_are_audited_where_a_tenant_asks_for_it() {
     }
 }
 
+/// A question that stands in a body is a read like any other.
+#[tokio::test]
+async fn who_asks_whether_a_value_was_a_secret_is_audited() {
+    let world = World::new(&[]).await;
+    world.tenant("acme", json!({ "readAudit": "all" })).await;
+    let commands = "/api/tenants/acme/commands";
+    let told = json!({ "status": "succeeded", "result": { "key": "k" }, "secretOnce": ["/key"] });
+    for (path, body) in [("", json!({ "id": "c", "type": "t" })), ("/c/outcome", told)] {
+        let answer = world.post(&format!("{commands}{path}"), &boss(), &body).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+    }
+    let reader = Issuer::token("r", &["reader:acme"]);
+    let asked = json!({ "pointer": "/key", "value": "k" });
+    let answer = world.post(&format!("{commands}/c/secret-check"), &reader, &asked).await;
+    assert_eq!(answer.json()["matches"], true, "{}", answer.body);
+    let read = audit(&world, "annals.access.read").await;
+    let paths: Vec<_> =
+        read.iter().map(|event| (&event["data"]["caller"], &event["data"]["paths"])).collect();
+    let want = (&json!("entra:directory:r"), &json!(["/tenants/acme/commands/c/secret-check"]));
+    assert_eq!(paths, [want], "and nothing that was written");
+}
+
+/// Whoever guesses at thousands of tenants cannot hide what is tried at one that exists.
+#[tokio::test]
+async fn guesses_at_tenants_do_not_crowd_out_the_audit_of_real_ones() {
+    let world = World::new(&[]).await;
+    world.tenant("acme", json!({})).await;
+    assert_eq!(world.get("/api/tenants/acme/streams", &boss()).await.status, StatusCode::OK);
+    for n in 0..5_100 {
+        world.get(&format!("/api/tenants/guess-{n}/streams"), "x.y.z").await;
+    }
+    assert_eq!(world.app.gatekeeper.ledger.waiting(), 5_000, "guesses have an end");
+    world.get("/api/tenants/acme/streams", "x.y.z").await;
+    assert_eq!(world.app.gatekeeper.ledger.waiting(), 5_001);
+    let denied = audit(&world, "annals.access.denied").await;
+    assert_eq!(denied.len(), 1, "{denied:?}");
+}
+
+/// What storage does not take now is written later, and once.
+#[tokio::test]
+async fn an_attempt_that_cannot_be_audited_now_is_audited_later() {
+    let world = World::new(&[]).await;
+    world.tenant("acme", json!({})).await;
+    let ledger = &world.app.gatekeeper.ledger;
+    assert_eq!(world.get("/api/tenants/acme/streams", "x.y.z").await.status, StatusCode::UNAUTHORIZED);
+    let now = world.app.store.clock().now();
+    assert_eq!(ledger.write(&world.app.store, now).await, 0, "its minute is not over");
+    assert_eq!(ledger.waiting(), 1);
+    assert_eq!(ledger.flush(&world.app.store, now).await, 1);
+    assert_eq!((ledger.waiting(), ledger.flush(&world.app.store, now).await), (0, 0));
+    assert_eq!(audit(&world, "annals.access.denied").await.len(), 1);
+}
+
 #[tokio::test]
 async fn a_tenant_that_asks_too_often_is_told_when_to_come_back() {
     let world = World::new(&[("ANNALS_READS_PER_SECOND", "2")]).await;
@@ -93,6 +146,24 @@ async fn paths_headers_and_bodies_have_limits_and_a_stranger_never_gets_to_the_b
     };
     assert_eq!(world.send(large(boss())).await.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(world.send(large("x.y.z".to_owned())).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn what_the_framework_refuses_is_a_problem_too() {
+    let world = World::new(&[]).await;
+    world.tenant("acme", json!({})).await;
+    for path in [
+        "acme/events?limit=1&limit=2",
+        "acme/streams?category=%FF&category=b",
+        "%FF/streams",
+        "acme/events/%FF",
+        "acme/streams/event/%C3/events",
+    ] {
+        let answer = world.get(&format!("/api/tenants/{path}"), &boss()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}: {}", answer.body);
+        assert_eq!(answer.headers["content-type"], "application/problem+json", "{path}");
+        assert_eq!(answer.json()["code"], "invalid-request", "{path}: {}", answer.body);
+    }
 }
 
 #[tokio::test]

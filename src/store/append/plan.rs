@@ -259,6 +259,8 @@ impl<'a> Draft<'a> {
     ) -> Stored {
         let event = &candidate.event;
         let name = &candidate.stream;
+        let left = |stream: &Stream| digest::row(position.partition, &stream.row(name));
+        let before = (stream.version > 0).then(|| left(&stream));
         advance(&mut stream, candidate, self.recorded);
         let (row, digest) =
             recorded(candidate, position, stream.version, self.recorded).row(&candidate.fingerprint);
@@ -269,15 +271,11 @@ impl<'a> Draft<'a> {
             sequence: position.sequence,
         };
         let mut ops = vec![Op::Insert(row), Op::Insert(link.row(keys::identity(&event.identity())))];
-        if let Some(correlation) = &event.correlation {
-            let key = keys::correlation(correlation, position.sequence);
-            ops.push(Op::Insert(rows::link(key, name, stream.version, position.sequence)));
-        }
-        if let Some(subject) = &candidate.subject {
-            let key = keys::subject(subject, position.sequence);
-            ops.push(Op::Insert(rows::link(key, name, stream.version, position.sequence)));
-        }
-        let digests = (digest, digest::row(position.partition, &stream.row(name)));
+        let correlated = event.correlation.as_ref().map(|id| keys::correlation(id, position.sequence));
+        let about = candidate.subject.as_ref().map(|subject| keys::subject(subject, position.sequence));
+        let links = correlated.into_iter().chain(about);
+        ops.extend(links.map(|key| Op::Insert(rows::link(key, name, stream.version, position.sequence))));
+        let digests = (digest, left(&stream), before);
         let essentials = essentials(candidate, append.origin, position.sequence, stream.version, digests);
         let json = rows::json(&essentials);
         trial.bytes += ops.iter().map(Op::encoded_len).sum::<usize>() + json.len() * 4 / 3 + 4;
@@ -464,7 +462,7 @@ fn essentials(
     origin: Origin,
     sequence: u64,
     version: u64,
-    (digest, stream_row): (digest::Digest, String),
+    (digest, stream_row, stream_row_before): (digest::Digest, String, Option<String>),
 ) -> Essentials {
     let event = &candidate.event;
     Essentials {
@@ -486,5 +484,6 @@ fn essentials(
         digest: hex::encode(digest.0),
         subject: candidate.subject.clone(),
         stream_row,
+        stream_row_before,
     }
 }

@@ -54,6 +54,8 @@ pub(super) enum StateError {
     Late,
     #[error("the plan is no batch")]
     Planning(#[from] BatchError),
+    #[error("planning broke down")]
+    Panicked,
 }
 
 impl StateError {
@@ -63,6 +65,11 @@ impl StateError {
             Self::Read(ReadError::Unavailable { retry_after, .. }) => *retry_after,
             _ => None,
         }
+    }
+
+    /// Whether one append may be to blame, and not storage as such.
+    pub(super) fn concerns_one(&self) -> bool {
+        matches!(self, Self::Bad(_) | Self::Missing(_) | Self::Planning(_) | Self::Panicked)
     }
 }
 

@@ -30,6 +30,11 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         seen.get(key).filter(|(at, _)| at.elapsed() < self.life).map(|(_, value)| value.clone())
     }
 
+    /// Whether there was a value, however old it is.
+    pub(super) fn holds(&self, key: &K) -> bool {
+        self.lock().contains_key(key)
+    }
+
     pub(super) fn put(&self, key: K, value: V) {
         let mut seen = self.lock();
         if seen.len() >= MAX {

@@ -19,6 +19,8 @@ mod write;
 
 use std::{sync::Arc, time::Duration};
 
+use rand::seq::SliceRandom;
+
 use self::cache::Cache;
 pub use self::{
     api_key::{ApiKey, KeyId, PresentedKey},
@@ -125,12 +127,29 @@ impl Registry {
         }
     }
 
+    /// Whether there was such a tenant when it was last asked for. Storage is not asked: false says
+    /// nothing.
+    pub fn remembers(&self, id: &TenantId) -> bool {
+        self.tenants.holds(id)
+    }
+
     /// All tenants, the system's own among them.
     ///
     /// # Errors
     /// [`RegistryError`] when storage cannot be read.
     pub async fn list(&self) -> Result<Vec<Arc<Tenant>>, RegistryError> {
         self.all(keys::tenants(), |row| Ok(Arc::new(Tenant::read(row)?))).await
+    }
+
+    /// All tenants by lot: for rounds that end after some time. In the order of their names those behind a
+    /// tenant whose storage does not answer might never have a turn.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn by_lot(&self) -> Result<Vec<Arc<Tenant>>, RegistryError> {
+        let mut tenants = self.list().await?;
+        tenants.shuffle(&mut rand::rng());
+        Ok(tenants)
     }
 
     /// The key of this name. What it says may be 10 seconds old, also that there is none.

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -59,6 +59,21 @@ impl Handler {
             *child = spawn(self.port, &self.settings, &self.log);
         }
         self.ready().await;
+    }
+
+    /// SIGTERM, as services and containers are stopped, and how the process ended.
+    pub(crate) async fn stop(&self) -> ExitStatus {
+        let id = self.child.lock().unwrap().id().to_string();
+        let sent = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &id]).status().unwrap();
+        assert!(sent.success());
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.lock().unwrap().try_wait().unwrap() {
+                return status;
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "the handler does not stop");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Lines of its log that hold this text.
@@ -135,7 +150,7 @@ impl Handler {
 }
 
 impl Drop for Handler {
-    #[expect(clippy::print_stdout, reason = "a failed test shows what the handler said")]
+    #[expect(clippy::print_stdout, reason = "captured with the rest of a test's output")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Captured with the rest of the test's output: what the handler said tells why.

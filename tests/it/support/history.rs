@@ -150,3 +150,31 @@ pub(crate) async fn verified(store: &Store, tenant: &Arc<Tenant>) -> Report {
         Outcome::More(_) => unreachable!("there is no time limit"),
     }
 }
+
+/// The same in calls whose time is always up, each from the state that the last one answered; and how
+/// many calls that took.
+pub(crate) async fn in_pieces(store: &Store, tenant: &Arc<Tenant>) -> (Report, usize) {
+    let (log, options) = (store.log(tenant), Options { data: true, ..Options::default() });
+    let (mut state, mut calls, mut all) = (None, 0, Report::default());
+    loop {
+        calls += 1;
+        let late = Some(Instant::now());
+        match verify::verify(&log, &options, state.take(), late, &|_| {}).await.unwrap() {
+            Outcome::Done(report) => {
+                let clean = report.is_clean();
+                all.partitions.extend(report.partitions);
+                all.differences.extend(report.differences);
+                assert_eq!(clean, all.is_clean(), "the last answer is for all of them");
+                return (all, calls);
+            }
+            Outcome::More(mut more) => {
+                let found = more.hand_over();
+                all.partitions.extend(found.partitions);
+                all.differences.extend(found.differences);
+                let text = serde_json::to_string(&more).unwrap();
+                assert!(text.len() < 2_000, "it has to fit into a request line: {text}");
+                state = Some(serde_json::from_str(&text).unwrap());
+            }
+        }
+    }
+}

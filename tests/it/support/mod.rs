@@ -1,6 +1,7 @@
 //! What tests share.
 
 pub(crate) mod dev;
+pub(crate) mod foreign;
 pub(crate) mod handler;
 pub(crate) mod history;
 pub(crate) mod load;

@@ -48,6 +48,11 @@ impl Line {
         self.queue.is_empty() && self.apart.is_empty() && self.aside.is_empty()
     }
 
+    /// How many wait for the next group, while nobody is kept apart.
+    pub(super) fn waiting(&self) -> usize {
+        if self.apart.is_empty() { self.queue.len() } else { 0 }
+    }
+
     /// Whether it is somebody's turn now.
     pub(super) fn is_ready(&self) -> bool {
         let aside = || self.next_turn().is_some_and(|turn| turn <= Instant::now());

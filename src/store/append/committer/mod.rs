@@ -1,6 +1,7 @@
 //! The committer: one task for each partition, one transaction in flight, and while it is in
 //! flight the next batch gathers.
 
+mod gather;
 mod line;
 mod outcome;
 mod worker;
@@ -130,3 +131,6 @@ impl Pending {
         self.append.events.iter().map(|candidate| candidate.event.identity())
     }
 }
+
+#[cfg(test)]
+mod tests;

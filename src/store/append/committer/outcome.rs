@@ -42,6 +42,7 @@ impl Worker {
                 self.proven = self.proven.max(ticket);
                 self.state.committed(Tip { head: write.head, etag }, write.streams);
                 self.settled(placed, write.head.last, write.debt);
+                self.wanted += rest.len();
                 self.let_others_in().await;
                 Next::Again(rest)
             }
@@ -59,6 +60,8 @@ impl Worker {
         self.failures = 0;
         self.strikes = 0;
         self.gone.clear();
+        self.take_arrivals();
+        self.wanted = self.line.waiting() + placed.len();
         if debt {
             self.context.debtor.owed(self.context.partition, last);
         }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
 };
@@ -9,11 +10,11 @@ use std::{
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, sleep_until, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::{
-    CommitterContext, IDLE, MAX_SKEW, PAUSE, Pending, TURN,
+    CommitterContext, MAX_SKEW, PAUSE, Pending,
     line::{Line, Next},
     outcome::rejoin,
 };
@@ -30,7 +31,6 @@ use crate::{
             state::{State, StateError},
         },
         rows::{Commit, Stream},
-        table::BatchError,
     },
 };
 
@@ -73,6 +73,10 @@ pub(super) struct Worker {
     pub(super) failures: u32,
     /// Unknown outcomes and conflicts since the head last moved.
     pub(super) strikes: u32,
+    /// How many there could be in the next group, once those who were just answered come back.
+    pub(super) wanted: usize,
+    /// Rounds that go on without waiting for them: the last wait was not worth it.
+    pub(super) hurried: u32,
     /// Rows to delete that turned out not to exist, as long as the head stays where it is.
     pub(super) gone: Vec<String>,
     pub(super) random: SmallRng,
@@ -94,6 +98,8 @@ impl Worker {
             round_trip: Duration::ZERO,
             failures: 0,
             strikes: 0,
+            wanted: 0,
+            hurried: 0,
             gone: Vec::new(),
             random,
         }
@@ -105,28 +111,6 @@ impl Worker {
             let next = self.round(group).await;
             self.line.back(next);
         }
-    }
-
-    /// Takes what has arrived, and waits when nobody's turn is now; false when it is time to end.
-    async fn gather(&mut self) -> bool {
-        if !self.line.is_ready() {
-            let idle = Instant::now();
-            let until = self.line.next_turn().unwrap_or_else(|| Instant::now() + IDLE);
-            match timeout_at(until, self.arrivals.recv()).await {
-                Ok(Some(pending)) => self.line.join(pending),
-                Ok(None) => sleep_until(self.line.next_turn().unwrap_or_else(Instant::now)).await,
-                // From here nobody can send; what came in just before is still served.
-                Err(_) if self.line.is_empty() => self.arrivals.close(),
-                Err(_) => {}
-            }
-            if idle.elapsed() >= self.round_trip.mul_f64(TURN) {
-                self.rested = Instant::now();
-            }
-        }
-        while let Ok(pending) = self.arrivals.try_recv() {
-            self.line.join(pending);
-        }
-        !self.line.is_empty()
     }
 
     /// One plan and one commit for as many of the group as fit.
@@ -143,8 +127,7 @@ impl Worker {
         }
         let Planned { plan, attempt, known } = match self.plan(&mut group).await {
             Ok(planned) => planned,
-            Err(StateError::Planning(error)) => return unplannable(&error, group),
-            Err(error) => return self.wait_for(&error, group).await,
+            Err(error) => return self.obstructed(&error, group).await,
         };
         // Recognising a repeated delivery is progress: its conflict was no fault.
         if plan.verdicts.iter().any(|verdict| matches!(verdict, Verdict::Known(_))) {
@@ -156,7 +139,7 @@ impl Worker {
             Ok(confirmed) => confirmed,
             Err(error) => {
                 rest.extend(refused.into_iter().map(|(pending, _)| pending));
-                return self.wait_for(&error, rejoin(placed, rest)).await;
+                return self.obstructed(&error, rejoin(placed, rest)).await;
             }
         };
         for ((pending, refusal), confirmed) in refused.into_iter().zip(confirmed) {
@@ -180,17 +163,22 @@ impl Worker {
         let streams = self.streams(group, &known).await?;
         let attempt = hex::encode(self.random.random::<[u8; 16]>());
         let tip = self.state.tip().ok_or(StateError::Unsettled)?;
-        let view = View {
-            partition: self.context.partition,
-            head: &tip.head,
-            head_etag: &tip.etag,
-            streams: &streams,
-            known: &known,
-            gone: &self.gone,
-            now: self.context.clock.now(),
-            attempt: &attempt,
-        };
-        let plan = plan::plan(&view, group.iter().map(|pending| &pending.append))?;
+        // A panic is a bug of ours on one append: it must not end the committer of all the others.
+        // Nothing is written in here, so nothing is left half-done.
+        let plan = catch_unwind(AssertUnwindSafe(|| {
+            let view = View {
+                partition: self.context.partition,
+                head: &tip.head,
+                head_etag: &tip.etag,
+                streams: &streams,
+                known: &known,
+                gone: &self.gone,
+                now: self.context.clock.now(),
+                attempt: &attempt,
+            };
+            plan::plan(&view, group.iter().map(|pending| &pending.append))
+        }));
+        let plan = plan.map_err(|_| StateError::Panicked)??;
         Ok(Planned { plan, attempt, known })
     }
 
@@ -303,6 +291,31 @@ impl Worker {
         Ok(commits)
     }
 
+    /// There is no plan. If one append may be to blame, it is looked for: the others must not wait
+    /// for a row of its that cannot be read, nor for a bug that it alone meets.
+    async fn obstructed(&mut self, error: &StateError, mut group: Vec<Pending>) -> Next {
+        // Without a head there is no plan for anybody.
+        if !error.concerns_one() || self.state.tip().is_none() {
+            return self.wait_for(error, group).await;
+        }
+        tracing::error!(error = crate::telemetry::chain(error), appends = group.len(), "no plan can be made");
+        if group.len() > 1 {
+            return Next::Split(group);
+        }
+        let Some(pending) = group.pop() else { return Next::Again(group) };
+        let refusal = match error {
+            StateError::Planning(_) => Refusal::BatchTooLarge,
+            StateError::Panicked => Refusal::NotStorable { code: "internal-error".to_owned() },
+            // Rows can be mended: whoever asks again later may have better luck.
+            _ => {
+                self.failures += 1;
+                return Next::Aside(Instant::now() + self.back_off(), pending, group);
+            }
+        };
+        pending.answer(Err(refusal.into()));
+        Next::Again(group)
+    }
+
     pub(super) async fn wait_for(&mut self, error: &StateError, group: Vec<Pending>) -> Next {
         tracing::warn!(error = crate::telemetry::chain(error), "the state of a partition is not known");
         self.failures += 1;
@@ -328,18 +341,6 @@ impl Worker {
 fn living(group: Vec<Pending>) -> Vec<Pending> {
     let now = Instant::now();
     group.into_iter().filter(|pending| now < pending.deadline && !pending.reply.is_closed()).collect()
-}
-
-/// The batch would break the service's limits after all: as when the service had said so.
-fn unplannable(error: &BatchError, mut group: Vec<Pending>) -> Next {
-    tracing::error!(%error, "a plan broke the limits of a batch");
-    if group.len() > 1 {
-        return Next::Split(group);
-    }
-    if let Some(pending) = group.pop() {
-        pending.answer(Err(Refusal::BatchTooLarge.into()));
-    }
-    Next::Again(group)
 }
 
 /// Answers a whole group with a failure that may pass.

@@ -39,6 +39,11 @@ pub(crate) fn frame(body: &[u8]) -> Result<Vec<u8>, Fault> {
 
 fn push_escaped(framed: &mut String, line: &str) {
     let mut rest = line;
+    // The first byte of both in UTF-8; most lines are ASCII and pass at once.
+    if !line.as_bytes().contains(&0xE2) {
+        framed.push_str(line);
+        return;
+    }
     while let Some(at) = rest.find(['\u{2028}', '\u{2029}']) {
         let (before, from) = rest.split_at(at);
         framed.push_str(before);

@@ -1,0 +1,110 @@
+//! What one append meets must not hold the others up.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::{
+    domain::{
+        event::{NewEvent, RecordedBy},
+        ids::{Category, StreamId, StreamName, TenantId},
+        message::decode_document,
+        timestamp::{SystemClock, Timestamp},
+    },
+    store::{
+        Delivery, Store, StoreError,
+        append::Refusal,
+        embedded::Embedded,
+        registry::{Author, NoSilos, Settings, Tenant},
+        table::{Batch, Op},
+    },
+};
+
+#[derive(Debug)]
+struct Nobody;
+
+impl Debtor for Nobody {
+    fn owed(&self, _: PartitionId, _: u64) {}
+}
+
+/// A clock that breaks down on demand: it is asked in the middle of a plan.
+#[derive(Debug, Default)]
+struct Brittle(AtomicBool);
+
+impl Clock for Brittle {
+    fn now(&self) -> Timestamp {
+        assert!(!self.0.load(Ordering::SeqCst), "the clock breaks down");
+        SystemClock.now()
+    }
+}
+
+struct World {
+    table: Arc<Embedded>,
+    store: Store,
+    clock: Arc<Brittle>,
+    tenant: Arc<Tenant>,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (table, clock) = (Arc::new(Embedded::open(folder.path()).unwrap()), Arc::<Brittle>::default());
+        let shared = (Arc::clone(&table) as Arc<dyn Table>, Arc::clone(&clock) as Arc<dyn Clock>);
+        let store = Store::new(shared.0, Box::new(NoSilos), shared.1, Box::new(|_| Arc::new(Nobody)));
+        let administration = store.administration(Author::annals());
+        let id = TenantId::parse("acme").unwrap();
+        let (tenant, _) = administration.put(&id, &Settings::default()).await.unwrap();
+        Self { table, store, clock, tenant, _folder: folder }
+    }
+
+    async fn append(&self, stream: &str, patience: Duration) -> Result<Vec<Answer>, StoreError> {
+        let delivery = Delivery::direct(RecordedBy::new("test"));
+        self.store.append(&self.tenant, vec![event(stream)], delivery, Instant::now() + patience).await
+    }
+
+    /// Makes the row of a stream one that says nothing.
+    async fn damage(&self, stream: &str) {
+        let id = StreamId::parse(stream).unwrap();
+        let name = StreamName::new(Category::parse("workflow-instance").unwrap(), id);
+        let mut row = crate::store::rows::Stream::default().row(&name);
+        row.properties.retain(|(property, _)| property != "Version");
+        let batch = Batch::new(PartitionId::new(0).unwrap().to_string(), vec![Op::Upsert(row)]).unwrap();
+        self.table.commit(&self.tenant.table, &batch).await.unwrap();
+    }
+}
+
+fn event(stream: &str) -> NewEvent {
+    let text = format!(
+        r#"{{"specversion":"1.0","id":"{}","source":"/t","type":"io.marain.workflow.trigger.ignored","subject":"{stream}"}}"#,
+        uuid::Uuid::new_v4()
+    );
+    decode_document(text.as_bytes()).unwrap().remove(0).event.unwrap()
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_stream_whose_row_cannot_be_read_holds_up_nobody_else() {
+    let world = World::new().await;
+    world.damage("bad").await;
+    let all = ["a", "bad", "b", "c", "d"].map(|stream| {
+        let patience = if stream == "bad" { Duration::from_secs(2) } else { LONG };
+        world.append(stream, patience)
+    });
+    let answers = futures::future::join_all(all).await;
+    let stored: Vec<_> = answers.iter().map(Result::is_ok).collect();
+    assert_eq!(stored, [true, false, true, true, true], "{answers:?}");
+    assert!(matches!(&answers[1], Err(StoreError::Unavailable { .. })), "its row may be mended");
+}
+
+#[tokio::test]
+async fn a_plan_that_breaks_down_refuses_the_one_append_and_the_committer_goes_on() {
+    let world = World::new().await;
+    world.append("a", LONG).await.unwrap();
+    world.clock.0.store(true, Ordering::SeqCst);
+    let broken = world.append("a", LONG).await;
+    let code = |error: &StoreError| matches!(error, StoreError::Refused(Refusal::NotStorable { code }) if code == "internal-error");
+    assert!(broken.as_ref().is_err_and(code), "{broken:?}");
+    world.clock.0.store(false, Ordering::SeqCst);
+    assert_eq!(world.append("a", LONG).await.unwrap()[0].stored.essentials.version, 2);
+}
