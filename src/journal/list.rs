@@ -1,6 +1,6 @@
 //! Lists of commands, the newest first.
 
-use std::{sync::Arc, time::Duration};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::{
         position::Position,
         timestamp::Timestamp,
     },
-    feed::all_stream::{self, Direction, Places, Query, ReadFailure},
+    feed::all_stream::{self, Direction, Place, Places, Query, ReadFailure},
     store::{
         history::{HistoryError, ListFrom, PAGE_BYTES},
         registry::Tenant,
@@ -100,7 +100,27 @@ impl Record {
     }
 }
 
-type Found = (Vec<StreamId>, Option<ListPlace>);
+/// Commands that may be wanted, each with its place where that is known, and where to go on behind them.
+struct Found {
+    ids: Vec<(Option<Position>, StreamId)>,
+    place: Option<ListPlace>,
+    end: bool,
+}
+
+impl Found {
+    /// Where the list goes on when these were not looked at.
+    fn before(self, rest: &[(Option<Position>, StreamId)]) -> Option<ListPlace> {
+        let behind = |position: Position| Position { sequence: position.sequence + 1, ..position };
+        let rest: Vec<_> = rest.iter().filter_map(|(position, _)| position.map(behind)).collect();
+        let Some(first) = rest.first() else { return self.place.filter(|_| !self.end) };
+        let Some(ListPlace::Log(mut places)) = self.place else { return Some(ListPlace::Linked(*first)) };
+        // The newest of each partition is set last, and counts.
+        for Position { partition, sequence } in rest.iter().rev() {
+            places.set(*partition, Place { sequence: *sequence, mark: None });
+        }
+        Some(ListPlace::Log(places))
+    }
+}
 
 impl Journal {
     /// Commands, the newest first: in the order in which they were recorded. A page may be short, even
@@ -121,27 +141,27 @@ impl Journal {
         let until = Instant::now() + LOOKING;
         let (mut records, mut bytes, mut next) = (Vec::new(), 0, from);
         loop {
-            let chunk = CHUNK.min(limit - records.len());
-            let (ids, place) = match (&filter.correlation, self.indexed(tenant, filter)) {
-                (Some(correlation), _) => self.linked(tenant, correlation, next, chunk).await?,
-                (None, Some(status)) => self.in_index(tenant, status, next, chunk).await?,
-                (None, None) => self.in_log(tenant, filter, next, chunk).await?,
+            let missing = limit - records.len();
+            let mut found = match (&filter.correlation, self.indexed(tenant, filter)) {
+                (Some(correlation), _) => self.linked(tenant, correlation, next, missing).await?,
+                (None, Some(status)) => self.in_index(tenant, status, next, missing.min(CHUNK)).await?,
+                (None, None) => self.in_log(tenant, filter, next, missing).await?,
             };
-            next = place;
-            let (found, _) = self.records(tenant, ids, usize::MAX).await?;
-            for record in found.into_iter().filter(|record| filter.wants(record)) {
-                bytes += record.bytes();
-                records.push(record);
+            let mut ids = std::mem::take(&mut found.ids).into_iter();
+            while ids.len() > 0 && bytes < PAGE_BYTES {
+                let chunk = ids.by_ref().take(CHUNK).map(|(_, id)| id).collect();
+                let (read, _) = self.records(tenant, chunk, usize::MAX).await?;
+                for record in read.into_iter().filter(|record| filter.wants(record)) {
+                    bytes += record.bytes();
+                    records.push(record);
+                }
             }
+            next = found.before(ids.as_slice());
             if next.is_none() || records.len() >= limit || bytes >= PAGE_BYTES || Instant::now() >= until {
                 break;
             }
         }
-        if matches!(next, None | Some(ListPlace::Index(_))) {
-            records.sort_by_key(|record| {
-                std::cmp::Reverse(record.dispatched().map(|entry| entry.event.recorded))
-            });
-        }
+        records.sort_by_key(|record| Reverse(record.dispatched().map(|entry| entry.event.recorded)));
         Ok(Listed { records, next })
     }
 
@@ -163,8 +183,9 @@ impl Journal {
         };
         let category = Category::parse(CATEGORY).expect("the constant is a category");
         let page = self.store().history(tenant).streams(Some(&category), Some(status), from, limit).await?;
-        let ids = page.streams.into_iter().map(|listed| listed.name.id).collect();
-        Ok((ids, page.next.map(ListPlace::Index)))
+        // An index knows no places: what is asked of it at once is looked at.
+        let ids = page.streams.into_iter().map(|listed| (None, listed.name.id)).collect();
+        Ok(Found { ids, end: page.next.is_none(), place: page.next.map(ListPlace::Index) })
     }
 
     /// Every command was dispatched, and the log says when: it is read backwards.
@@ -193,8 +214,12 @@ impl Journal {
             let kind = item.essentials.data.get("commandType");
             filter.kind.as_ref().zip(kind).is_none_or(|(wanted, kind)| wanted == kind)
         };
-        let ids = page.items.iter().filter(fits).map(|item| item.essentials.stream_name().id).collect();
-        Ok((ids, (!page.end).then_some(ListPlace::Log(page.places))))
+        let found = page
+            .items
+            .iter()
+            .filter(fits)
+            .map(|item| (Some(item.position), item.essentials.stream_name().id));
+        Ok(Found { ids: found.collect(), end: page.end, place: Some(ListPlace::Log(page.places)) })
     }
 
     async fn linked(
@@ -212,8 +237,9 @@ impl Journal {
         let mut commands = self.correlated(tenant, correlation).await?;
         commands.retain(|(place, _)| before.is_none_or(|before| *place < before));
         let rest = commands.split_off(commands.len().saturating_sub(limit));
-        let next = rest.first().filter(|_| !commands.is_empty()).map(|(place, _)| ListPlace::Linked(*place));
-        Ok((rest.into_iter().rev().map(|(_, id)| id).collect(), next))
+        let place = rest.first().map(|(place, _)| ListPlace::Linked(*place));
+        let ids = rest.into_iter().rev().map(|(place, id)| (Some(place), id)).collect();
+        Ok(Found { ids, end: commands.is_empty(), place })
     }
 
     /// Several commands, in this order, up to about so many bytes; those that are none are left out. The

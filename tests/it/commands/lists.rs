@@ -79,7 +79,10 @@ async fn what_wants_attention_is_listed_whole_each_page_the_newest_first() {
 
 #[tokio::test]
 async fn a_page_ends_before_it_is_too_large_for_a_small_instance() {
-    let (_folder, handler) = embedded().await;
+    let folder = tempfile::tempdir().unwrap();
+    let handler = Handler::start(&[("ANNALS_DATA_DIR", folder.path().to_str().unwrap())]).await;
+    let settings = json!({ "partitions": 3 });
+    assert_eq!(handler.api("PUT", "/api/tenants/acme", Some(&settings)).await.0, StatusCode::CREATED);
     let large = "x".repeat(400 * 1024);
     for n in 0..20 {
         let body = json!({ "id": format!("c-{n:02}"), "type": "t", "data": large, "correlationId": "r" });
@@ -88,8 +91,13 @@ async fn a_page_ends_before_it_is_too_large_for_a_small_instance() {
     for query in ["limit=100", "limit=100&correlation=r"] {
         let pages = handler.pages(query).await;
         assert!(pages.len() > 1 && pages.iter().all(|page| page.len() <= 16), "{query}: {pages:?}");
+        assert!(pages.iter().all(|page| page.is_sorted_by(|a, b| a > b)), "{query}: {pages:?}");
+        let mut all = pages.concat();
+        all.sort_by(|a, b| b.cmp(a));
         let newest_first: Vec<_> = (0..20).rev().map(|n| format!("c-{n:02}")).collect();
-        assert_eq!(pages.concat(), newest_first, "{query}");
+        assert_eq!(all, newest_first, "{query}: each once");
+        // Places of a correlation id are those of its partitions.
+        assert!(query.contains("correlation") || pages.concat() == newest_first, "{pages:?}");
     }
     let (_, found) = handler.api("GET", "/api/tenants/acme/correlations/r", None).await;
     assert_eq!(found["truncated"], true);
