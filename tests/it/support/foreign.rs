@@ -6,10 +6,10 @@ use std::process::Command;
 /// properties and messages in base64 come decoded too.
 ///
 /// # Panics
-/// Without Python 3, or when the account does not answer: a test must not pass because nobody looked.
+/// Without Node, or when the account does not answer: a test must not pass because nobody looked.
 pub(crate) fn dump(connection: &str) -> String {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/foreign.py");
-    let output = Command::new("python3").args([script, connection]).output().expect("python3 runs");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/foreign.mjs");
+    let output = Command::new("node").args([script, connection]).output().expect("node runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -33,6 +33,8 @@ const CONTESTED: Duration = Duration::from_secs(10);
 const ALONE: Duration = Duration::from_secs(2);
 /// Round trips in which a process that has lost can read what it must, and commit.
 const TURN: f64 = 6.0;
+/// A process that hears of nobody rests at most one part in so many: storage may be slow.
+const SHARE: f64 = 12.0;
 /// Most processes that a winner waits for, one after the other.
 const MOST_TURNS: usize = 8;
 /// Longest rest of a winner, however slow storage is.

@@ -4,7 +4,7 @@ use rand::Rng;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    ALONE, CONTESTED, LONGEST_REST, MOST_TURNS, PAUSE, Pending, TURN,
+    ALONE, CONTESTED, LONGEST_REST, MOST_TURNS, PAUSE, Pending, SHARE, TURN,
     line::Next,
     worker::{Placed, Worker, fail},
 };
@@ -88,7 +88,7 @@ impl Worker {
         let contested = self.contested.is_some_and(|at| at.elapsed() < CONTESTED);
         let round_trips = match contested {
             true => self.random.random_range(1.0..2.0) * others as f64,
-            false if self.rested.elapsed() >= ALONE => TURN,
+            false if self.rested.elapsed() >= ALONE.max(self.round_trip.mul_f64(TURN * SHARE)) => TURN,
             false => return,
         };
         sleep(self.round_trip.mul_f64(round_trips).min(LONGEST_REST)).await;
