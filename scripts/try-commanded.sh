@@ -12,7 +12,7 @@ port=${PORT:-$((20000 + RANDOM % 20000))}
 data=$(mktemp -d)
 "$annals" dev --port "$port" --data "$data" >"$data/log" 2>&1 &
 pid=$!
-trap 'kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; rm -rf "$data"' EXIT
+trap 'kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; rm -rf "$data"' EXIT
 url="http://localhost:$port/api"
 for _ in $(seq 100); do
   curl -sf -X PUT "$url/tenants/acme" -H 'content-type: application/json' -d '{}' >/dev/null && break
