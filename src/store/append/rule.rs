@@ -16,6 +16,8 @@ pub(super) enum Rule {
     IdentityFirst,
     /// A winner that lost a race lately rests after each commit, so that the others get a turn.
     WinnerRests,
+    /// A committer waits a moment for those it has just answered, so that a crowd shares one commit.
+    CrowdsShare,
 }
 
 impl Rule {

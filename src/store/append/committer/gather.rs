@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{GROUP, IDLE, TURN, worker::Worker};
+use crate::store::append::rule::Rule;
 
 /// Longest wait for those who come back, in round trips.
 const LINGER: f64 = 0.25;
@@ -12,8 +13,48 @@ const LINGER: f64 = 0.25;
 const LONGEST: Duration = Duration::from_millis(20);
 /// A wait pays when the group grows by more than this many times the share of a round trip it took.
 const PAYS: f64 = 2.0;
-/// Rounds without a wait after one that did not pay.
+/// Most rounds without a wait after one that did not pay.
 const HURRIED: u32 = 16;
+
+/// How long those who have just been answered are waited for, from how it went before.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    /// How many there could be in the next group, once they come back.
+    wanted: usize,
+    /// Rounds that go on without waiting: the last wait was not worth it.
+    hurried: u32,
+    /// Waits in a row that were not worth it.
+    vain: u32,
+}
+
+impl Patience {
+    /// So many more could be in the next group.
+    pub(super) fn expect(&mut self, appends: usize) {
+        self.wanted += appends;
+    }
+
+    /// How many are worth a wait while `waiting` are there; the round begins.
+    fn worth(&mut self, waiting: usize) -> Option<usize> {
+        let wanted = std::mem::take(&mut self.wanted).min(GROUP);
+        if waiting == 0 || waiting >= wanted {
+            return None;
+        }
+        let hurried = self.hurried > 0;
+        self.hurried = self.hurried.saturating_sub(1);
+        (!hurried).then_some(wanted)
+    }
+
+    /// A wait of `cost` round trips made the group grow by `gain` times its size. Each wait in vain
+    /// puts the next one off twice as long: a crowd that has gone says little of the next one.
+    fn learn(&mut self, cost: f64, gain: f64) {
+        if gain >= PAYS * cost {
+            self.vain = 0;
+        } else {
+            self.hurried = (1 << self.vain.min(HURRIED.ilog2())).min(HURRIED);
+            self.vain = self.vain.saturating_add(1);
+        }
+    }
+}
 
 impl Worker {
     /// Takes what has arrived, and waits when nobody's turn is now; false when it is time to end.
@@ -46,14 +87,11 @@ impl Worker {
 
     /// Waits a moment for those who have just been answered to come back. Senders that each wait
     /// for their answer fall into two groups which take turns, and pay for two round trips where
-    /// one would do. Whoever does not come back costs one short wait in seventeen rounds.
+    /// one would do. Where nobody comes back, one short wait in seventeen rounds is the cost.
     async fn linger(&mut self) {
-        let (wanted, before) = (std::mem::take(&mut self.wanted).min(GROUP), self.line.waiting());
-        if before == 0 || before >= wanted {
-            return;
-        }
-        if self.hurried > 0 {
-            self.hurried -= 1;
+        let before = self.line.waiting();
+        let Some(wanted) = self.patience.worth(before) else { return };
+        if !Rule::CrowdsShare.holds() {
             return;
         }
         let started = Instant::now();
@@ -64,8 +102,49 @@ impl Worker {
         }
         let cost = started.elapsed().as_secs_f64() / self.round_trip.as_secs_f64().max(f64::MIN_POSITIVE);
         let gain = (self.line.waiting() - before) as f64 / before as f64;
-        if gain < PAYS * cost {
-            self.hurried = HURRIED;
+        self.patience.learn(cost, gain);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many rounds go by until the next wait.
+    fn hurry(patience: &mut Patience) -> usize {
+        let mut rounds = 0;
+        loop {
+            patience.expect(32);
+            if patience.worth(8).is_some() {
+                return rounds;
+            }
+            rounds += 1;
         }
+    }
+
+    #[test]
+    fn each_wait_in_vain_puts_the_next_one_off_twice_as_long_and_one_that_pays_forgets_them() {
+        let mut patience = Patience::default();
+        assert_eq!(hurry(&mut patience), 0);
+        for rounds in [1, 2, 4, 8, 16, 16, 16] {
+            patience.learn(0.25, 0.0);
+            assert_eq!(hurry(&mut patience), rounds);
+        }
+        patience.learn(0.25, 3.0);
+        assert_eq!(hurry(&mut patience), 0);
+        patience.learn(0.25, 0.4);
+        assert_eq!(hurry(&mut patience), 1);
+    }
+
+    #[test]
+    fn nobody_is_waited_for_when_all_are_there_or_none_is() {
+        let mut patience = Patience::default();
+        for waiting in [0, 32, 40] {
+            patience.expect(32);
+            assert_eq!(patience.worth(waiting), None);
+        }
+        assert_eq!(patience.worth(8), None, "nobody is expected");
+        patience.expect(2 * GROUP);
+        assert_eq!(patience.worth(8), Some(GROUP), "more never fit");
     }
 }

@@ -42,7 +42,7 @@ impl Worker {
                 self.proven = self.proven.max(ticket);
                 self.state.committed(Tip { head: write.head, etag }, write.streams);
                 self.settled(placed, write.head.last, write.debt);
-                self.wanted += rest.len();
+                self.patience.expect(rest.len());
                 self.let_others_in().await;
                 Next::Again(rest)
             }
@@ -61,7 +61,7 @@ impl Worker {
         self.strikes = 0;
         self.gone.clear();
         self.take_arrivals();
-        self.wanted = self.line.waiting() + placed.len();
+        self.patience.expect(self.line.waiting() + placed.len());
         if debt {
             self.context.debtor.owed(self.context.partition, last);
         }

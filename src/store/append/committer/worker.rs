@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     CommitterContext, MAX_SKEW, PAUSE, Pending,
+    gather::Patience,
     line::{Line, Next},
     outcome::rejoin,
 };
@@ -73,10 +74,8 @@ pub(super) struct Worker {
     pub(super) failures: u32,
     /// Unknown outcomes and conflicts since the head last moved.
     pub(super) strikes: u32,
-    /// How many there could be in the next group, once those who were just answered come back.
-    pub(super) wanted: usize,
-    /// Rounds that go on without waiting for them: the last wait was not worth it.
-    pub(super) hurried: u32,
+    /// Whether those who were just answered are worth a wait.
+    pub(super) patience: Patience,
     /// Rows to delete that turned out not to exist, as long as the head stays where it is.
     pub(super) gone: Vec<String>,
     pub(super) random: SmallRng,
@@ -98,8 +97,7 @@ impl Worker {
             round_trip: Duration::ZERO,
             failures: 0,
             strikes: 0,
-            wanted: 0,
-            hurried: 0,
+            patience: Patience::default(),
             gone: Vec::new(),
             random,
         }

@@ -1,7 +1,9 @@
-//! Two to eight saturated processes on one partition: who has just won the head is ahead in the
-//! race for it, since everybody else must read before they can try again. Nobody may starve.
+//! Saturated processes on one partition. Two to eight of them: who has just won the head is ahead in
+//! the race for it, since everybody else must read before they can try again. Nobody may starve. One
+//! of them, with a crowd of senders: they share one commit.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -23,8 +25,22 @@ use crate::store::append::{Committer, CommitterContext, Debtor};
 const BUSY: Duration = Duration::from_secs(20);
 /// Longest that anybody may wait while others are served.
 const LONGEST: Duration = Duration::from_secs(5);
-/// Deliveries in flight to each process.
-const IN_FLIGHT: usize = 4;
+/// What keeps the processes busy.
+#[derive(Clone, Copy)]
+pub(super) struct Crowd {
+    pub(super) processes: usize,
+    /// Deliveries in flight to each process.
+    pub(super) in_flight: usize,
+    pub(super) busy: Duration,
+}
+
+/// How it went.
+pub(super) struct Outcome {
+    /// Longest wait of any delivery.
+    pub(super) longest: Duration,
+    pub(super) events: usize,
+    pub(super) commits: usize,
+}
 
 /// What everybody in this world shares.
 struct Arena {
@@ -66,8 +82,8 @@ impl Arena {
     }
 }
 
-/// Keeps so many processes busy, and gives the longest wait of any delivery.
-pub(super) fn longest_wait(seed: u64, processes: usize) -> Result<Duration, Broken> {
+/// Keeps processes busy.
+pub(super) fn keep_busy(seed: u64, crowd: Crowd) -> Result<Outcome, Broken> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -82,10 +98,10 @@ pub(super) fn longest_wait(seed: u64, processes: usize) -> Result<Duration, Brok
             random: Mutex::new(random),
             jobs: Mutex::default(),
             longest: Mutex::default(),
-            until: began + BUSY,
+            until: began + crowd.busy,
         });
         let mut clients = JoinSet::new();
-        for process in 0..processes {
+        for process in 0..crowd.processes {
             let committer = Committer::spawn(CommitterContext {
                 table: Arc::new(SimTable { process, storage: Arc::clone(&arena.storage) }),
                 name: table_name(),
@@ -94,7 +110,7 @@ pub(super) fn longest_wait(seed: u64, processes: usize) -> Result<Duration, Brok
                 debtor: Arc::new(Debts::default()) as Arc<dyn Debtor>,
                 seed: arena.random.lock().unwrap().random(),
             });
-            for _ in 0..IN_FLIGHT {
+            for _ in 0..crowd.in_flight {
                 clients.spawn(Arc::clone(&arena).client(committer.clone()));
             }
         }
@@ -104,13 +120,14 @@ pub(super) fn longest_wait(seed: u64, processes: usize) -> Result<Duration, Brok
         let jobs = arena.jobs.lock().unwrap();
         let log = check::rows(&arena.storage.lock().unwrap(), &jobs)?;
         demand!(log.len() == jobs.len(), "{} of {} are stored", log.len(), jobs.len());
-        Ok(*arena.longest.lock().unwrap())
+        let commits = log.values().map(|kept| kept.commit).collect::<BTreeSet<_>>().len();
+        Ok(Outcome { longest: *arena.longest.lock().unwrap(), events: log.len(), commits })
     })
 }
 
 /// Whether nobody waited long.
 pub(super) fn nobody_starves(seed: u64, processes: usize) -> Result<(), Broken> {
-    let longest = longest_wait(seed, processes)?;
+    let longest = keep_busy(seed, Crowd { processes, in_flight: 4, busy: BUSY })?.longest;
     println!("seed {seed}, {processes} processes: the longest wait was {longest:?}");
     demand!(longest <= LONGEST, "seed {seed}: with {processes} processes somebody waited {longest:?}");
     Ok(())

@@ -1,5 +1,7 @@
 //! The seeds.
 
+use std::time::Duration;
+
 use super::{capture, draw, draw_choking, draw_torn, play, world::Plan};
 use crate::store::append::rule::Rule;
 
@@ -114,4 +116,28 @@ fn somebody_starves_unless_the_winner_rests() {
         (0..3).find_map(|seed| Rule::WinnerRests.without(|| capture::nobody_starves(seed, 2).err()));
     println!("{starved:?}");
     assert!(starved.is_some(), "nobody needs the winner to rest");
+}
+
+/// Thirty-two senders, each of which waits for its answer. A transaction has room for twenty-four to
+/// thirty-two of these events; in two groups that take turns they would be sixteen a commit.
+fn events_a_commit(seed: u64) -> usize {
+    let crowd = capture::Crowd { processes: 1, in_flight: 32, busy: Duration::from_secs(1) };
+    let outcome = capture::keep_busy(seed, crowd).unwrap();
+    println!("seed {seed}: {} events in {} commits", outcome.events, outcome.commits);
+    outcome.events / outcome.commits
+}
+
+#[test]
+fn a_crowd_that_comes_back_shares_a_commit() {
+    for seed in 0..3 {
+        assert!(events_a_commit(seed) >= 22, "seed {seed}: the crowd takes turns");
+    }
+}
+
+#[test]
+fn a_crowd_takes_turns_unless_the_committer_waits_for_it() {
+    for seed in 0..3 {
+        let alone = Rule::CrowdsShare.without(|| events_a_commit(seed));
+        assert!(alone < 20, "seed {seed}: {alone} events a commit without a wait");
+    }
 }
