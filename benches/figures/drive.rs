@@ -43,8 +43,13 @@ pub(crate) fn store(table: Arc<dyn Table>) -> Arc<Store> {
 
 /// The benchmark's tenant, with one partition: the hardest case.
 pub(crate) async fn tenant(store: &Store) -> anyhow::Result<Arc<Tenant>> {
+    named(store, TENANT).await
+}
+
+/// Another one like it.
+pub(crate) async fn named(store: &Store, id: &str) -> anyhow::Result<Arc<Tenant>> {
     let administration = store.administration(Author::annals());
-    Ok(administration.put(&TenantId::parse(TENANT)?, &Settings::default()).await?.0)
+    Ok(administration.put(&TenantId::parse(id)?, &Settings::default()).await?.0)
 }
 
 /// Appends all events through `stores` by turns, `in_flight` at a time. Gives the time it took.

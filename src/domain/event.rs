@@ -1,6 +1,6 @@
 //! An event on its way in: what a sender said, and what Annals understood of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
@@ -24,7 +24,7 @@ pub enum Data {
     #[default]
     None,
     /// JSON text exactly as it was sent: key order and number tokens included.
-    Json(Box<str>),
+    Json(Arc<str>),
     /// Bytes that are not JSON (`data_base64`, or a binary-mode body of another content type).
     Binary(Bytes),
 }

@@ -4,7 +4,7 @@
 //! characters, so nothing behind the door has to ask again. They are *not* known to be safe in
 //! a storage key or in a URL: `store::keys` and `links` encode them for that.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -67,9 +67,9 @@ fn check_plain(field: &str, text: &str, max: usize) -> Result<(), Invalid> {
 macro_rules! string_id {
     ($(#[$doc:meta])* $name:ident, $field:literal, $max:literal, $check:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(Box<str>);
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Longest accepted value, in bytes of UTF-8.
@@ -113,9 +113,9 @@ macro_rules! string_id {
             }
         }
 
-        impl From<$name> for String {
-            fn from(id: $name) -> String {
-                id.0.into()
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
     };

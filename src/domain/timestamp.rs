@@ -77,10 +77,17 @@ impl From<OffsetDateTime> for Timestamp {
     }
 }
 
+/// Length of the longest: `2026-01-31T12:00:00.000000001Z`.
+const LONGEST: usize = 30;
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; LONGEST];
+        let mut rest = text.as_mut_slice();
         // Years 1 to 9999 in UTC always format; the type holds no others.
-        f.write_str(&self.0.format(&Rfc3339).map_err(|_| fmt::Error)?)
+        self.0.format_into(&mut rest, &Rfc3339).map_err(|_| fmt::Error)?;
+        let length = LONGEST - rest.len();
+        f.write_str(std::str::from_utf8(&text[..length]).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -8,7 +8,10 @@ use azure_storage_queues::QueueServiceClient;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
 use super::{PutError, QueueName, QueueState, Queues, StateError};
-use crate::{domain::timestamp::Timestamp, store::azure::Fault};
+use crate::{
+    domain::timestamp::Timestamp,
+    store::azure::{Fault, next_policy},
+};
 
 /// Puts messages on the queues of a storage account. Cheap to clone.
 ///
@@ -68,9 +71,6 @@ impl Policy for NeverExpiring {
         if *request.method() == Method::Post {
             request.url_mut().query_pairs_mut().append_pair("messagettl", "-1");
         }
-        match next.split_first() {
-            Some((policy, rest)) => policy.send(ctx, request, rest).await,
-            None => Err(Fault::Senseless.into()),
-        }
+        next_policy(ctx, request, next).await
     }
 }

@@ -9,12 +9,14 @@
 //!
 //! `tests/golden/keys.txt` holds one key of every kind; lines may be added, never changed.
 
+use std::fmt::{self, Write};
+
 use sha2::{Digest, Sha256};
 
 use super::table::Range;
 use crate::domain::{
     ATTENTION,
-    ids::{CorrelationId, Identity, Source, StreamName, TenantId},
+    ids::{CorrelationId, Identity, StreamName, TenantId},
     position::PartitionId,
     timestamp::Timestamp,
 };
@@ -32,18 +34,28 @@ pub const DEAD: &str = "dead";
 /// Partition of what readers leave with us: consumers' places, replays of the feed.
 pub const READERS: &str = "readers";
 
+/// `format!` with room for a key of usual ids: every commit writes some hundred keys.
+macro_rules! key {
+    ($($text:tt)+) => {{
+        let mut key = String::with_capacity(80);
+        // Writing to a String never fails.
+        let _ = write!(key, $($text)+);
+        key
+    }};
+}
+
 /// The partition of a stream, among `partitions`: jump consistent hash of the stream's key.
 pub fn partition_of_stream(stream: &StreamName, partitions: u8) -> PartitionId {
-    partition_of_key(stream_key(stream).as_bytes(), partitions)
+    partition_of_key(&StreamKey(stream), partitions)
 }
 
 /// The partition of an event by its identity: what spreads a tenant's audit stream.
 pub fn partition_of_identity(identity: &Identity, partitions: u8) -> PartitionId {
-    partition_of_key(identity_key(identity).as_bytes(), partitions)
+    partition_of_key(&IdentityKey(identity), partitions)
 }
 
-fn partition_of_key(key: &[u8], partitions: u8) -> PartitionId {
-    let digest = Sha256::digest(key);
+fn partition_of_key(written: &impl fmt::Display, partitions: u8) -> PartitionId {
+    let digest = Sha256::digest(key!("{written}"));
     let seed = digest.iter().take(8).fold(0_u64, |acc, byte| acc << 8 | u64::from(*byte));
     let number = jump_hash(seed, partitions.clamp(1, PartitionId::MAX));
     PartitionId::new(number).unwrap_or_else(|| unreachable!("jump hash stays below the number of buckets"))
@@ -65,23 +77,28 @@ fn jump_hash(mut key: u64, buckets: u8) -> u8 {
     u8::try_from(bucket).unwrap_or_default()
 }
 
-/// Writes an id as a part of a key.
-fn part(id: &str) -> String {
-    let mut out = String::with_capacity(id.len());
-    for byte in id.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("~{byte:02X}")),
-        }
-        if out.len() > MAX_PART {
-            return format!("~~{}", hex::encode(Sha256::digest(id)));
-        }
-    }
-    out
+/// An id as a part of a key.
+struct Part<'a>(&'a str);
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
-fn sequence_part(sequence: u64) -> String {
-    format!("{sequence:020}")
+impl fmt::Display for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.0;
+        let strange = id.bytes().filter(|byte| !is_plain(*byte)).count();
+        if id.len() + 2 * strange > MAX_PART {
+            return write!(f, "~~{}", hex::encode(Sha256::digest(id)));
+        }
+        if strange == 0 {
+            return f.write_str(id);
+        }
+        for byte in id.bytes() {
+            if is_plain(byte) { f.write_char(char::from(byte))? } else { write!(f, "~{byte:02X}")? }
+        }
+        Ok(())
+    }
 }
 
 /// Everything whose key starts with `prefix`.
@@ -95,7 +112,7 @@ fn starting_with(prefix: String) -> Range {
 
 /// `c|{last sequence}`: a commit.
 pub fn commit(last: u64) -> String {
-    format!("c|{}", sequence_part(last))
+    key!("c|{last:020}")
 }
 
 /// All commits that end at `sequence` or later, and the head behind them.
@@ -114,7 +131,7 @@ pub const LAST_VERSION: u64 = 999_999_999_999;
 
 /// `e|{category}|{id}|{version}`: an event in full.
 pub fn event(stream: &StreamName, version: u64) -> String {
-    format!("e|{}|{version:012}", stream_key(stream))
+    key!("e|{}|{version:012}", StreamKey(stream))
 }
 
 /// The events of a stream from version `from` up to and including `to`.
@@ -123,57 +140,64 @@ pub fn events_between(stream: &StreamName, from: u64, to: u64) -> Range {
     Range { from: event(stream, from), to: format!("{}~", event(stream, to)) }
 }
 
-fn stream_key(stream: &StreamName) -> String {
-    format!("{}|{}", part(stream.category.as_str()), part(stream.id.as_str()))
+/// A stream as two parts.
+struct StreamKey<'a>(&'a StreamName);
+
+impl fmt::Display for StreamKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}|{}", Part(self.0.category.as_str()), Part(self.0.id.as_str()))
+    }
 }
 
-fn source_part(source: &Source) -> String {
-    hex::encode(&Sha256::digest(source.as_str())[..8])
-}
+/// An identity as two parts.
+struct IdentityKey<'a>(&'a Identity);
 
-fn identity_key(identity: &Identity) -> String {
-    format!("{}|{}", part(identity.id.as_str()), source_part(&identity.source))
+impl fmt::Display for IdentityKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = Sha256::digest(self.0.source.as_str());
+        write!(f, "{}|{}", Part(self.0.id.as_str()), hex::encode(&source[..8]))
+    }
 }
 
 /// `i|{event id}|{16 hex of SHA-256(source)}`: where an event is stored.
 pub fn identity(identity: &Identity) -> String {
-    format!("i|{}", identity_key(identity))
+    key!("i|{}", IdentityKey(identity))
 }
 
 /// Every event with this id, whatever its source.
 pub fn identities_of(id: &str) -> Range {
-    starting_with(format!("i|{}|", part(id)))
+    starting_with(format!("i|{}|", Part(id)))
 }
 
 /// `s|{category}|{id}`: a stream.
 pub fn stream(stream: &StreamName) -> String {
-    format!("s|{}", stream_key(stream))
+    key!("s|{}", StreamKey(stream))
 }
 
 /// All streams, or those of one category.
 pub fn streams(category: Option<&str>) -> Range {
-    starting_with(category.map_or_else(|| "s|".to_owned(), |c| format!("s|{}|", part(c))))
+    starting_with(category.map_or_else(|| "s|".to_owned(), |c| format!("s|{}|", Part(c))))
 }
 
 /// `a|{category}|{status}|{id}`: a stream whose status wants attention.
 pub fn attention(stream: &StreamName, status: &str) -> String {
-    format!("a|{}|{}|{}", part(stream.category.as_str()), part(status), part(stream.id.as_str()))
+    key!("a|{}|{}|{}", Part(stream.category.as_str()), Part(status), Part(stream.id.as_str()))
 }
 
 /// All streams of a category that have a status which wants attention.
 pub fn attentions(category: &str, status: &str) -> Range {
-    starting_with(format!("a|{}|{}|", part(category), part(status)))
+    starting_with(format!("a|{}|{}|", Part(category), Part(status)))
 }
 
 /// `t|{due time}|{category}|{id}`: a stream that falls due, in microseconds since 1970.
 pub fn due(stream: &StreamName, at: Timestamp) -> String {
-    format!("t|{}|{}", sequence_part(at.unix_micros()), stream_key(stream))
+    format!("t|{:020}|{}", at.unix_micros(), StreamKey(stream))
 }
 
 /// Everything that falls due up to and including `now`.
 pub fn due_until(now: Timestamp) -> Range {
     // `}` is the character behind `|`.
-    Range { from: "t|".to_owned(), to: format!("t|{}}}", sequence_part(now.unix_micros())) }
+    Range { from: "t|".to_owned(), to: format!("t|{:020}}}", now.unix_micros()) }
 }
 
 /// All rows of streams that want attention, whatever for.
@@ -190,28 +214,28 @@ pub fn attention_status(key: &str) -> Option<&'static str> {
 
 /// `x|{correlation id}|{sequence}`: a link from a correlation id to an event.
 pub fn correlation(correlation: &CorrelationId, sequence: u64) -> String {
-    format!("x|{}|{}", part(correlation.as_str()), sequence_part(sequence))
+    key!("x|{}|{sequence:020}", Part(correlation.as_str()))
 }
 
 /// Every link from this correlation id, from `sequence` on.
 pub fn correlations_from(correlation: &CorrelationId, sequence: u64) -> Range {
-    let all = starting_with(format!("x|{}|", part(correlation.as_str())));
+    let all = starting_with(format!("x|{}|", Part(correlation.as_str())));
     Range { from: self::correlation(correlation, sequence), to: all.to }
 }
 
 /// `u|{keyed hash of a data subject}|{sequence}`: a link to an event that is about that person.
 pub fn subject(subject: &str, sequence: u64) -> String {
-    format!("u|{}|{}", part(subject), sequence_part(sequence))
+    format!("u|{}|{sequence:020}", Part(subject))
 }
 
 /// Every event that is about a data subject and not erased.
 pub fn subjects(subject: &str) -> Range {
-    starting_with(format!("u|{}|", part(subject)))
+    starting_with(format!("u|{}|", Part(subject)))
 }
 
 /// `n|{name}`: a consumer's place.
 pub fn consumer(name: &str) -> String {
-    format!("n|{}", part(name))
+    format!("n|{}", Part(name))
 }
 
 /// All consumers.
@@ -221,12 +245,12 @@ pub fn consumers() -> Range {
 
 /// `r|{id}`: a replay of the change feed.
 pub fn replay(id: &str) -> String {
-    format!("r|{}", part(id))
+    format!("r|{}", Part(id))
 }
 
 /// `f|{last sequence}`: a commit that still has to be handed to the publish queue.
 pub fn debt(last: u64) -> String {
-    format!("f|{}", sequence_part(last))
+    format!("f|{last:020}")
 }
 
 /// All feed debt of a partition.
@@ -236,7 +260,7 @@ pub fn debts() -> Range {
 
 /// Row key of a tenant in the registry.
 pub fn tenant(tenant: &TenantId) -> String {
-    format!("t|{}", part(tenant.as_str()))
+    format!("t|{}", Part(tenant.as_str()))
 }
 
 /// All tenants of the registry.
@@ -246,7 +270,7 @@ pub fn tenants() -> Range {
 
 /// Row key of an API key in the registry.
 pub fn api_key(id: &str) -> String {
-    format!("k|{}", part(id))
+    format!("k|{}", Part(id))
 }
 
 /// All API keys of the registry.
@@ -256,12 +280,12 @@ pub fn api_keys() -> Range {
 
 /// Row key of what a principal may do in a tenant.
 pub fn grant(tenant: &TenantId, principal: &str) -> String {
-    format!("g|{}|{}", part(tenant.as_str()), part(principal))
+    format!("g|{}|{}", Part(tenant.as_str()), Part(principal))
 }
 
 /// All grants of a tenant.
 pub fn grants(tenant: &TenantId) -> Range {
-    starting_with(format!("g|{}|", part(tenant.as_str())))
+    starting_with(format!("g|{}|", Part(tenant.as_str())))
 }
 
 /// `d|{hash}`: a dead letter.
@@ -297,7 +321,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::ids::{Category, EventId, StreamId};
+    use crate::domain::ids::{Category, EventId, Source, StreamId};
 
     fn name(category: &str, id: &str) -> StreamName {
         StreamName::new(Category::parse(category).unwrap(), StreamId::parse(id).unwrap())

@@ -85,7 +85,8 @@ pub struct Row {
 impl Row {
     /// An empty row under `key`.
     pub fn new(key: impl Into<String>) -> Self {
-        Self { key: key.into(), properties: Vec::new() }
+        // Room for all that an event's row has.
+        Self { key: key.into(), properties: Vec::with_capacity(12) }
     }
 
     /// Adds a property.

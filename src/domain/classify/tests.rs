@@ -57,7 +57,7 @@ fn an_expected_version_is_a_number_or_a_word() {
 
 #[test]
 fn either_name_of_the_tenant_will_do_but_not_two_tenants() {
-    let tenant = |members| read(members).map(|event| event.tenant.map(String::from));
+    let tenant = |members| read(members).map(|event| event.tenant.map(|id| id.to_string()));
     assert_eq!(tenant(r#","tenantid":"a""#), Ok(Some("a".into())));
     assert_eq!(tenant(r#","maraintenantid":"a""#), Ok(Some("a".into())));
     assert_eq!(tenant(r#","tenantid":"a","maraintenantid":"a""#), Ok(Some("a".into())));

@@ -1,5 +1,7 @@
 //! Binary content mode over HTTP: attributes in `ce-` headers, data in the body.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use percent_encoding::percent_decode;
 
@@ -114,7 +116,7 @@ fn json_data(body: &[u8]) -> Result<Data, DecodeError> {
     Ok(if text == "null" { Data::None } else { Data::Json(text.into()) })
 }
 
-fn json_string(text: &str) -> Box<str> {
+fn json_string(text: &str) -> Arc<str> {
     // `Value::String` prints itself without a fallible serializer.
     serde_json::Value::from(text).to_string().into()
 }

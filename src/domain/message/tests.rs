@@ -80,7 +80,7 @@ fn a_bad_element_fails_alone_and_keeps_its_text_and_tenant() {
 fn a_bad_event_is_filed_under_a_tenant_only_if_it_names_exactly_one() {
     let hint = |members: &str| {
         let text = format!(r#"{{"specversion":"0.3",{members}}}"#);
-        decode_document(text.as_bytes()).unwrap().remove(0).tenant.map(String::from)
+        decode_document(text.as_bytes()).unwrap().remove(0).tenant.map(|id| id.to_string())
     };
     assert_eq!(hint(r#""maraintenantid":"a""#).as_deref(), Some("a"));
     assert_eq!(hint(r#""tenantid":"a","maraintenantid":"a""#).as_deref(), Some("a"));

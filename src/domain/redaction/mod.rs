@@ -23,7 +23,7 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-use self::{names::Names, walker::Walker};
+use self::{names::Names, strings::escaped, walker::Walker};
 use super::{
     command::FACT_ATTRIBUTE,
     event::{Attribute, Data, NewEvent, Target},
@@ -89,9 +89,11 @@ impl Rules {
     }
 }
 
+/// The segments of a JSON pointer, as a pointer of ours writes them.
 fn segments(pointer: &str) -> Vec<String> {
     let Some(rest) = pointer.strip_prefix('/') else { return Vec::new() };
-    rest.split('/').map(|segment| segment.replace("~1", "/").replace("~0", "~")).collect()
+    let segment = |text: &str| escaped(&text.replace("~1", "/").replace("~0", "~")).into_owned();
+    rest.split('/').map(segment).collect()
 }
 
 /// An event holds a secret where none can be taken out.

@@ -53,6 +53,9 @@ pub(super) fn encoded(text: &str) -> String {
 }
 
 /// A segment of a JSON pointer.
-pub(super) fn escaped(segment: &str) -> String {
-    segment.replace('~', "~0").replace('/', "~1")
+pub(super) fn escaped(segment: &str) -> Cow<'_, str> {
+    match segment.contains(['~', '/']) {
+        true => Cow::Owned(segment.replace('~', "~0").replace('/', "~1")),
+        false => Cow::Borrowed(segment),
+    }
 }

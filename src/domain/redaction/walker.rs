@@ -23,7 +23,6 @@ pub(super) struct Walker<'a> {
     at: usize,
     /// Where the walk is, as a JSON pointer.
     pointer: String,
-    path: Vec<String>,
     nested: usize,
     edits: Vec<Edit>,
     noted: Vec<(usize, String)>,
@@ -34,9 +33,8 @@ struct Stuck;
 
 impl<'a> Walker<'a> {
     pub(super) fn new(redactor: &'a Redactor, text: &'a str, root: &str) -> Self {
-        let path = root.strip_prefix('/').map(str::to_owned).into_iter().collect();
         let pointer = root.to_owned();
-        Self { redactor, text, at: 0, pointer, path, nested: 0, edits: Vec::new(), noted: Vec::new() }
+        Self { redactor, text, at: 0, pointer, nested: 0, edits: Vec::new(), noted: Vec::new() }
     }
 
     /// The text without its secrets, and where they were; `None` when there are none.
@@ -96,8 +94,9 @@ impl<'a> Walker<'a> {
 
     fn is_pointed_to(&self) -> bool {
         self.redactor.pointers.iter().any(|pointer| {
-            pointer.len() == self.path.len()
-                && pointer.iter().zip(&self.path).all(|(rule, segment)| rule == "*" || rule == segment)
+            let mut path = self.pointer.split('/').skip(1);
+            pointer.iter().all(|rule| path.next().is_some_and(|segment| rule == "*" || rule == segment))
+                && path.next().is_none()
         })
     }
 
@@ -160,7 +159,7 @@ impl<'a> Walker<'a> {
                 }
                 () => {}
             }
-            self.pop(length);
+            self.pointer.truncate(length);
             self.comma(b'}')?;
         }
         self.at += 1;
@@ -176,8 +175,8 @@ impl<'a> Walker<'a> {
     }
 
     /// The name of a member as it may be shown: a name can itself be a secret.
-    fn member_name(&mut self, name: &str, span: Range<usize>, renamed: &mut usize) -> String {
-        let Cow::Owned(mut shown) = self.redactor.text(name) else { return name.to_owned() };
+    fn member_name<'n>(&mut self, name: &'n str, span: Range<usize>, renamed: &mut usize) -> Cow<'n, str> {
+        let Cow::Owned(mut shown) = self.redactor.text(name) else { return Cow::Borrowed(name) };
         *renamed += 1;
         if *renamed > 1 {
             shown.push_str(&format!("-{renamed}"));
@@ -185,7 +184,7 @@ impl<'a> Walker<'a> {
         let pointer = format!("{}/{}", self.pointer, escaped(&shown));
         self.noted.push((span.start, pointer));
         self.edits.push(Edit { span, with: encoded(&shown) });
-        shown
+        Cow::Owned(shown)
     }
 
     fn array(&mut self, depth_left: usize) -> Result<(), Stuck> {
@@ -195,7 +194,7 @@ impl<'a> Walker<'a> {
             let length = self.push(&index.to_string());
             // The elements of a secret go with it as a whole; they have no name of their own.
             self.value("", depth_left)?;
-            self.pop(length);
+            self.pointer.truncate(length);
             self.comma(b']')?;
             index += 1;
         }
@@ -203,17 +202,12 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
+    /// Goes down to a member or an element; gives the length of the pointer to come back to.
     fn push(&mut self, segment: &str) -> usize {
         let length = self.pointer.len();
         self.pointer.push('/');
         self.pointer.push_str(&escaped(segment));
-        self.path.push(segment.to_owned());
         length
-    }
-
-    fn pop(&mut self, length: usize) {
-        self.pointer.truncate(length);
-        self.path.pop();
     }
 
     fn string(&mut self) -> Result<Range<usize>, Stuck> {

@@ -9,7 +9,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 /// Name of the input binding of the queue functions.
@@ -138,8 +138,12 @@ pub(super) struct Success {
 struct Outputs {
     /// One JSON text an event. Strings in an array are the one form that the host passes on
     /// byte for byte: objects would be written again, dates changed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    events: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_strings")]
+    events: Vec<Box<RawValue>>,
+}
+
+fn as_strings<S: Serializer>(events: &[Box<RawValue>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(events.iter().map(|event| event.get()))
 }
 
 impl Success {
@@ -150,7 +154,7 @@ impl Success {
 
     /// A success that publishes events.
     pub(super) fn publishing(events: Vec<Box<RawValue>>) -> Self {
-        Self { outputs: Outputs { events: events.into_iter().map(|event| event.get().to_owned()).collect() } }
+        Self { outputs: Outputs { events } }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     store::{
         digest, keys,
         rows::{self, Commit, Envelope, Head, IdentityRow, RecordedEvent, Stream, StreamStatus},
-        table::{Batch, BatchError, ETag, MAX_BATCH_BYTES, MAX_BATCH_ROWS, Op},
+        table::{Batch, BatchError, ETag, MAX_BATCH_BYTES, MAX_BATCH_ROWS, Op, Row},
     },
 };
 
@@ -122,12 +122,18 @@ struct Draft<'a> {
     placed: Trial,
 }
 
+/// A stream as it will be, and its row.
+struct Touched {
+    stream: Stream,
+    row: Row,
+}
+
 /// What has been added so far, by the batch or by one append on trial.
 #[derive(Default)]
 struct Trial {
     ops: Vec<Op>,
     essentials: Vec<Vec<u8>>,
-    streams: HashMap<StreamName, Stream>,
+    streams: HashMap<StreamName, Touched>,
     stored: HashMap<Identity, Stored>,
     stream_rows: usize,
     bytes: usize,
@@ -242,11 +248,9 @@ impl<'a> Draft<'a> {
 
     /// The stream as it will be after what is placed so far.
     fn stream(&self, trial: &Trial, name: &StreamName) -> Stream {
-        [&trial.streams, &self.placed.streams, self.view.streams]
-            .into_iter()
-            .find_map(|streams| streams.get(name))
-            .cloned()
-            .unwrap_or_default()
+        let placed = [&trial.streams, &self.placed.streams].into_iter().find_map(|streams| streams.get(name));
+        let stream = placed.map(|touched| &touched.stream).or_else(|| self.view.streams.get(name));
+        stream.cloned().unwrap_or_default()
     }
 
     fn write_event(
@@ -259,8 +263,7 @@ impl<'a> Draft<'a> {
     ) -> Stored {
         let event = &candidate.event;
         let name = &candidate.stream;
-        let left = |stream: &Stream| digest::row(position.partition, &stream.row(name));
-        let before = (stream.version > 0).then(|| left(&stream));
+        let before = (stream.version > 0).then(|| digest::row(position.partition, &stream.row(name)));
         advance(&mut stream, candidate, self.recorded);
         let (row, digest) =
             recorded(candidate, position, stream.version, self.recorded).row(&candidate.fingerprint);
@@ -275,14 +278,15 @@ impl<'a> Draft<'a> {
         let about = candidate.subject.as_ref().map(|subject| keys::subject(subject, position.sequence));
         let links = correlated.into_iter().chain(about);
         ops.extend(links.map(|key| Op::Insert(rows::link(key, name, stream.version, position.sequence))));
-        let digests = (digest, left(&stream), before);
+        let stream_row = stream.row(name);
+        let digests = (digest, digest::row(position.partition, &stream_row), before);
         let essentials = essentials(candidate, append.origin, position.sequence, stream.version, digests);
         let json = rows::json(&essentials);
         trial.bytes += ops.iter().map(Op::encoded_len).sum::<usize>() + json.len() * 4 / 3 + 4;
         trial.bytes += stream_cost(name);
         trial.ops.append(&mut ops);
         trial.essentials.push(json);
-        trial.streams.insert(name.clone(), stream);
+        trial.streams.insert(name.clone(), Touched { stream, row: stream_row });
         Stored {
             partition: position.partition,
             recorded: self.recorded,
@@ -300,12 +304,12 @@ impl<'a> Draft<'a> {
 
     /// How many rows the touched streams take once `trial` is merged.
     fn stream_rows_with(&self, trial: &Trial) -> usize {
-        let replaced = |(name, after): (&StreamName, &Stream)| {
-            let before = self.placed.streams.get(name).map_or(0, |placed| self.stream_rows(name, placed));
-            (before, self.stream_rows(name, after))
+        let rows = |streams: &HashMap<StreamName, Touched>, name: &StreamName| {
+            streams.get(name).map_or(0, |touched| self.stream_rows(name, &touched.stream))
         };
-        let (before, after): (Vec<_>, Vec<_>) = trial.streams.iter().map(replaced).unzip();
-        self.placed.stream_rows + after.iter().sum::<usize>() - before.iter().sum::<usize>()
+        let before: usize = trial.streams.keys().map(|name| rows(&self.placed.streams, name)).sum();
+        let after: usize = trial.streams.keys().map(|name| rows(&trial.streams, name)).sum();
+        self.placed.stream_rows + after - before
     }
 
     /// How many operations [`Self::stream_ops`] gives, at most.
@@ -329,10 +333,9 @@ impl<'a> Draft<'a> {
     }
 
     /// The operations that bring a stream's own rows to where they will be.
-    fn stream_ops(&self, name: &StreamName, after: &Stream) -> Vec<Op> {
+    fn stream_ops(&self, name: &StreamName, after: &Stream, row: Row) -> Vec<Op> {
         let before = self.view.streams.get(name);
         let is_new = before.is_none_or(|stream| stream.version == 0);
-        let row = after.row(name);
         let mut ops = vec![if is_new { Op::Insert(row) } else { Op::Upsert(row) }];
         let was = before.and_then(|stream| stream.attention.as_ref());
         if was != after.attention.as_ref() {
@@ -347,7 +350,7 @@ impl<'a> Draft<'a> {
         ops
     }
 
-    fn finish(self) -> Result<Option<Write>, BatchError> {
+    fn finish(mut self) -> Result<Option<Write>, BatchError> {
         let count = self.placed.essentials.len() as u64;
         if count == 0 {
             return Ok(None);
@@ -355,19 +358,21 @@ impl<'a> Draft<'a> {
         let before = self.view.head;
         let commit = self.commit(before.last + 1, before.last + count);
         let head = Head { last: commit.last, digest: commit.digest, recorded: commit.recorded };
-        let mut stream_ops: Vec<Op> = Vec::new();
-        let ordered: BTreeMap<_, _> = self.placed.streams.iter().collect();
-        for (name, after) in ordered {
-            stream_ops.extend(self.stream_ops(name, after));
+        let mut ops = Vec::with_capacity(MAX_BATCH_ROWS);
+        ops.push(Op::Replace(head.row(), self.view.head_etag.clone()));
+        ops.push(Op::Insert(commit.row()));
+        ops.append(&mut self.placed.ops);
+        let ordered: BTreeMap<_, _> = std::mem::take(&mut self.placed.streams).into_iter().collect();
+        let mut streams = HashMap::with_capacity(ordered.len());
+        for (name, Touched { stream, row }) in ordered {
+            ops.extend(self.stream_ops(&name, &stream, row));
+            streams.insert(name, stream);
         }
-        let mut ops = vec![Op::Replace(head.row(), self.view.head_etag.clone()), Op::Insert(commit.row())];
-        ops.extend(self.placed.ops);
-        ops.extend(stream_ops);
         if self.placed.debt {
             ops.push(Op::Insert(rows::debt(commit.last, commit.recorded)));
         }
         let batch = Batch::new(self.view.partition.to_string(), ops)?;
-        Ok(Some(Write { batch, head, streams: self.placed.streams, debt: self.placed.debt }))
+        Ok(Some(Write { batch, head, streams, debt: self.placed.debt }))
     }
 
     fn commit(&self, first: u64, last: u64) -> Commit {

@@ -16,7 +16,7 @@ mod transport;
 
 use std::sync::Arc;
 
-use azure_core::{ClientOptions, Policy, RetryOptions, TransportOptions};
+use azure_core::{ClientOptions, Context, Policy, PolicyResult, Request, RetryOptions, TransportOptions};
 use azure_data_tables::clients::TableServiceClientBuilder;
 use azure_storage::{CloudLocation, StorageCredentials};
 use azure_storage_queues::QueueServiceClientBuilder;
@@ -51,6 +51,7 @@ pub enum AzureError {
 /// One storage account: endpoints, a credential and a pool of connections that its drivers share.
 #[derive(Debug)]
 pub struct Account {
+    table_endpoint: String,
     table_location: CloudLocation,
     queue_location: CloudLocation,
     credentials: StorageCredentials,
@@ -69,6 +70,7 @@ impl Account {
         let location =
             |uri: &String| CloudLocation::Custom { account: storage.account.clone(), uri: uri.clone() };
         Ok(Self {
+            table_endpoint: storage.table_endpoint.clone(),
             table_location: location(&storage.table_endpoint),
             queue_location: location(&storage.queue_endpoint),
             credentials: credentials(storage)?,
@@ -81,7 +83,9 @@ impl Account {
     pub fn tables(&self) -> AzureTables {
         let builder =
             TableServiceClientBuilder::with_location(self.table_location.clone(), self.credentials.clone());
-        AzureTables::new(builder.client_options(self.options()).build(), Arc::clone(&self.skew))
+        let options = self.options().per_call_policies(vec![Arc::new(batch::OwnBody) as Arc<dyn Policy>]);
+        let service = builder.client_options(options).build();
+        AzureTables::new(service, &self.table_endpoint, Arc::clone(&self.skew))
     }
 
     /// The account's queues.
@@ -96,6 +100,18 @@ impl Account {
     /// One call is one request: when to try again is decided above the ports.
     fn options(&self) -> ClientOptions {
         ClientOptions::new(self.transport.clone()).retry(RetryOptions::none())
+    }
+}
+
+/// Hands a request on to the next policy; every pipeline ends with a transport.
+pub(crate) async fn next_policy(
+    ctx: &Context,
+    request: &mut Request,
+    next: &[Arc<dyn Policy>],
+) -> PolicyResult {
+    match next.split_first() {
+        Some((policy, rest)) => policy.send(ctx, request, rest).await,
+        None => Err(Fault::Senseless.into()),
     }
 }
 

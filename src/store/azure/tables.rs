@@ -3,16 +3,16 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use azure_core::{Continuable, Etag};
+use azure_core::{Context, Continuable, Etag};
 use azure_data_tables::{
-    IfMatchCondition,
-    operations::{QueryEntityResponse, TransactionBuilder},
+    operations::QueryEntityResponse,
     prelude::{TableServiceClient, Top},
 };
 use futures::StreamExt;
 
 use super::{
-    entity::{Entity, Stored},
+    batch,
+    entity::Stored,
     fault::Fault,
     keys::{Start, bounds, quoted, sendable},
     outcome,
@@ -29,12 +29,14 @@ const MAX_PAGE: usize = 1_000;
 #[derive(Clone)]
 pub struct AzureTables {
     service: TableServiceClient,
+    endpoint: Arc<str>,
     skew: Arc<ClockSkew>,
 }
 
 impl AzureTables {
-    pub(super) fn new(service: TableServiceClient, skew: Arc<ClockSkew>) -> Self {
-        Self { service, skew }
+    /// `service` MUST send its requests through [`batch::OwnBody`].
+    pub(super) fn new(service: TableServiceClient, endpoint: &str, skew: Arc<ClockSkew>) -> Self {
+        Self { service, endpoint: endpoint.into(), skew }
     }
 }
 
@@ -69,13 +71,12 @@ impl Table for AzureTables {
         if illegal {
             return Err(CommitError::Refused { code: "IllegalKey".to_owned() });
         }
-        let table = self.service.table_client(table.as_str());
-        let mut transaction = table.partition_key_client(quoted(batch.partition())).transaction();
-        for op in batch.ops() {
-            transaction = add(transaction, batch.partition(), op)
-                .map_err(|_| CommitError::Refused { code: "IllegalRow".to_owned() })?;
-        }
-        let reply = transaction.await.map_err(|error| Fault::of(&error));
+        let body = batch::write(&self.endpoint, table, batch);
+        let body = body.map_err(|_| CommitError::Refused { code: "IllegalRow".to_owned() })?;
+        let mut context = Context::new();
+        context.insert(body);
+        let partition = self.service.table_client(table.as_str()).partition_key_client(batch.partition());
+        let reply = partition.transaction().context(context).await.map_err(|error| Fault::of(&error));
         let versions = reply.and_then(|reply| {
             let answers = reply.operation_responses.into_iter();
             answers
@@ -150,20 +151,6 @@ impl Table for AzureTables {
 fn illegal_key() -> ReadError {
     let reason = "the key holds a character that storage refuses".to_owned();
     ReadError::Unavailable { reason, retry_after: None }
-}
-
-/// Row keys that go into a URL are quoted; those in the entity are not.
-fn add(transaction: TransactionBuilder, partition: &str, op: &Op) -> azure_core::Result<TransactionBuilder> {
-    let entity = |row| Entity { partition, row };
-    match op {
-        Op::Insert(row) => transaction.insert(entity(row)),
-        Op::Replace(row, ETag(version)) => {
-            let version = IfMatchCondition::Etag(Etag::from(version.to_string()));
-            transaction.update(quoted(&row.key), entity(row), Some(version))
-        }
-        Op::Upsert(row) => transaction.insert_or_replace(quoted(&row.key), entity(row)),
-        Op::Delete(key) => transaction.delete(quoted(key), Some(IfMatchCondition::Any)),
-    }
 }
 
 /// The version of the first row, out of what every operation answered.

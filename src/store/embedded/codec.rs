@@ -13,12 +13,15 @@ const VERSION_LEN: usize = 16;
 /// The layout and the version, in front of the properties.
 const HEAD_LEN: usize = 1 + VERSION_LEN;
 
+/// Room for a key of usual ids.
+const USUAL_KEY: usize = 160;
+
 /// The version of a row: never given to two writes.
 pub(super) type Version = [u8; VERSION_LEN];
 
 /// What the keys of all rows of a table begin with, and of no other row: a name holds no zero.
 pub(super) fn table_prefix(table: &TableName) -> Vec<u8> {
-    let mut out = Vec::with_capacity(table.as_str().len() + 1);
+    let mut out = Vec::with_capacity(USUAL_KEY);
     out.extend(table.as_str().as_bytes());
     out.push(0);
     out
@@ -42,8 +45,18 @@ pub(super) fn key(table: &TableName, partition: &str, row_key: &str) -> Vec<u8> 
 
 /// Writes a row, with room for the version that [`set_version`] fills in.
 pub(super) fn encode(row: &Row) -> Vec<u8> {
-    let mut out = vec![0; HEAD_LEN];
-    out[0] = LAYOUT;
+    let content = row.properties.iter().map(|(name, value)| {
+        let value = match value {
+            Value::Str(text) => text.len(),
+            Value::Bin(bytes) => bytes.len(),
+            Value::Int(_) | Value::Bool(_) => 8,
+        };
+        // And the kind of the value, and two lengths.
+        name.len() + value + 7
+    });
+    let mut out = Vec::with_capacity(HEAD_LEN + content.sum::<usize>());
+    out.push(LAYOUT);
+    out.resize(HEAD_LEN, 0);
     for (name, value) in &row.properties {
         put(&mut out, name.as_bytes());
         match value {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BadRow, Reader, SCHEMA, binary, chunks, json, number, on_stream, text, with_chunks};
+use super::{BadRow, Reader, SCHEMA, binary, chunks, json, number, on_stream, text, time, with_chunks};
 use crate::{
     domain::{
         event::{Actor, Attribute, Data, RecordedBy},
@@ -126,7 +126,7 @@ impl RecordedEvent {
             .with("Schema", Value::Int(SCHEMA))
             .with("Version", number(self.version))
             .with("Sequence", number(self.position.sequence))
-            .with("Recorded", text(self.recorded))
+            .with("Recorded", time(self.recorded))
             .with("Envelope", binary(envelope));
         if let Some(content) = content {
             row = row.with("Content", binary(content));

@@ -1,6 +1,6 @@
 //! Rows that lead to others: identities, links, feed debt.
 
-use super::{BadRow, Reader, number, on_stream, text};
+use super::{BadRow, Reader, number, on_stream, text, time};
 use crate::{
     domain::{
         ids::{Source, StreamName},
@@ -26,7 +26,7 @@ impl IdentityRow {
     /// Writes the row under `key`.
     pub fn row(&self, key: String) -> Row {
         on_stream(Row::new(key), &self.stream)
-            .with("Source", text(&self.source))
+            .with("Source", text(self.source.as_str()))
             .with("Version", number(self.version))
             .with("Sequence", number(self.sequence))
     }
@@ -70,7 +70,7 @@ pub fn read_link(row: &Row) -> Result<(StreamName, u64, u64), BadRow> {
 
 /// A debt row: the commit that ends at `last` still has to be handed to the publish queue.
 pub fn debt(last: u64, recorded: Timestamp) -> Row {
-    Row::new(keys::debt(last)).with("Last", number(last)).with("Recorded", text(recorded))
+    Row::new(keys::debt(last)).with("Last", number(last)).with("Recorded", time(recorded))
 }
 
 /// Reads a debt row: the last sequence, and when it was recorded.

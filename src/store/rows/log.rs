@@ -1,6 +1,6 @@
 //! The log itself: the head of a partition and its commits.
 
-use super::{BadRow, Reader, SCHEMA, binary, chunks, number, text, with_chunks};
+use super::{BadRow, Reader, SCHEMA, binary, chunks, number, text, time, with_chunks};
 use crate::{
     domain::{essentials::Essentials, timestamp::Timestamp},
     store::{
@@ -28,7 +28,7 @@ impl Head {
             .with("Schema", Value::Int(SCHEMA))
             .with("Last", number(self.last))
             .with("Digest", binary(self.digest.0))
-            .with("Recorded", text(self.recorded))
+            .with("Recorded", time(self.recorded))
     }
 
     /// Reads the row.
@@ -68,8 +68,8 @@ impl Commit {
             .with("Schema", Value::Int(SCHEMA))
             .with("First", number(self.first))
             .with("Last", number(self.last))
-            .with("Recorded", text(self.recorded))
-            .with("Attempt", text(&self.attempt))
+            .with("Recorded", time(self.recorded))
+            .with("Attempt", text(self.attempt.as_str()))
             .with("Previous", binary(self.previous.0))
             .with("Digest", binary(self.digest.0));
         with_chunks(row, "Essentials", &self.essentials)

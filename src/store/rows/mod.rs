@@ -79,8 +79,12 @@ fn number(value: u64) -> Value {
     Value::Int(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-fn text(value: impl ToString) -> Value {
-    Value::Str(value.to_string())
+fn text(value: impl Into<String>) -> Value {
+    Value::Str(value.into())
+}
+
+fn time(moment: Timestamp) -> Value {
+    text(moment.to_string())
 }
 
 fn binary(value: impl Into<Vec<u8>>) -> Value {
@@ -107,10 +111,12 @@ fn chunks(row: &Row, name: &str) -> Vec<u8> {
 }
 
 fn on_stream(row: Row, stream: &StreamName) -> Row {
-    row.with("Category", text(&stream.category)).with("Stream", text(&stream.id))
+    row.with("Category", text(stream.category.as_str())).with("Stream", text(stream.id.as_str()))
 }
 
 /// JSON of a value whose maps have string keys only, which therefore always serialises.
 pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("maps with string keys serialise")
+    let mut out = Vec::with_capacity(512);
+    serde_json::to_writer(&mut out, value).expect("maps with string keys serialise");
+    out
 }

@@ -1,6 +1,6 @@
 //! Streams.
 
-use super::{BadRow, Reader, number, on_stream, text};
+use super::{BadRow, Reader, number, on_stream, text, time};
 use crate::{
     domain::{
         ids::{EventId, Status, StreamName},
@@ -43,21 +43,21 @@ impl Stream {
         let mut row = on_stream(Row::new(keys::stream(name)), name).with("Version", number(self.version));
         if let Some(set) = &self.status {
             row = row
-                .with("Status", text(&set.status))
-                .with("StatusTime", text(set.since))
-                .with("StatusEvent", text(&set.event));
+                .with("Status", text(set.status.as_str()))
+                .with("StatusTime", time(set.since))
+                .with("StatusEvent", text(set.event.as_str()));
         }
         if let Some(state) = &self.state {
-            row = row.with("State", text(state));
+            row = row.with("State", text(state.as_str()));
         }
         if let Some((first, last)) = self.times {
-            row = row.with("FirstTime", text(first)).with("LastTime", text(last));
+            row = row.with("FirstTime", time(first)).with("LastTime", time(last));
         }
         if let Some(attention) = &self.attention {
-            row = row.with("Attention", text(attention));
+            row = row.with("Attention", text(attention.as_str()));
         }
         if let Some(due) = self.due {
-            row = row.with("Due", text(due));
+            row = row.with("Due", time(due));
         }
         row
     }

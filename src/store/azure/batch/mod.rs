@@ -1,56 +1,130 @@
 //! The body of an entity group transaction, in both directions.
 //!
 //! The SDK writes bare line feeds, leaves out the end of the outer boundary and asks for every row
-//! back; and it takes a failed transaction for a success. [`frame`] puts the first right before the
-//! request goes out, [`read`] the second when the reply comes in.
+//! back; it makes a request with a URL and a map of headers for every row; and it takes a failed
+//! transaction for a success. So [`write`] writes what the service documents, and [`OwnBody`] puts it
+//! in the place of the SDK's when the request goes out; [`read`] reads the reply when it comes in.
 
-use std::fmt::Write;
+use std::{
+    fmt::{self, Write as _},
+    io::{self, Write as _},
+    sync::Arc,
+};
 
-use serde::Deserialize;
+use async_trait::async_trait;
+use azure_core::{Context, Policy, PolicyResult, Request, headers::CONTENT_TYPE};
+use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use serde_json::ser::{Formatter, Serializer};
 
-use super::fault::Fault;
+use super::{entity::Entity, fault::Fault, keys::quoted, next_policy};
+use crate::store::table::{Batch, ETag, Op, Row, TableName};
 
-/// Rewrites the SDK's body to what the service documents.
-///
-/// Safe line by line, because JSON as `serde_json` writes it never holds a raw line feed. A
-/// U+2028 or U+2029 becomes an escape: some servers end a line there.
-pub(crate) fn frame(body: &[u8]) -> Result<Vec<u8>, Fault> {
-    let text = std::str::from_utf8(body).map_err(|_| Fault::Senseless)?;
-    let mut framed = String::with_capacity(text.len() + text.len() / 8);
-    let mut bodiless = false;
-    for line in text.lines() {
-        if line.starts_with("--") && std::mem::take(&mut bodiless) {
-            // The line end before a boundary belongs to it; the headers' own blank line comes before.
-            framed.push_str("\r\n");
-        }
-        push_escaped(&mut framed, line);
-        framed.push_str("\r\n");
-        if line.ends_with(" HTTP/1.1") {
-            bodiless = line.starts_with("DELETE ");
-            if line.starts_with("POST ") {
-                framed.push_str("Prefer: return-no-content\r\n");
-            }
-        }
-    }
-    framed.truncate(framed.trim_end_matches("\r\n").len());
-    framed.push_str("--\r\n");
-    Ok(framed.into_bytes())
+/// What a key keeps in a URL: everything else is escaped, whatever it might mean there.
+const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// Room for a row of usual size with its headers.
+const USUAL: usize = 1_280;
+
+/// A transaction as it goes out.
+#[derive(Debug)]
+pub(super) struct Body {
+    content_type: String,
+    bytes: Bytes,
 }
 
-fn push_escaped(framed: &mut String, line: &str) {
-    let mut rest = line;
-    // The first byte of both in UTF-8; most lines are ASCII and pass at once.
-    if !line.as_bytes().contains(&0xE2) {
-        framed.push_str(line);
-        return;
+/// Writes a transaction on a table at `endpoint` (a URL without a slash at its end).
+///
+/// # Errors
+/// Never for rows whose values JSON can hold: all of them.
+pub(super) fn write(endpoint: &str, table: &TableName, batch: &Batch) -> io::Result<Body> {
+    let (outer, inner) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
+    let mut body = Vec::with_capacity(USUAL * (batch.ops().len() + 1));
+    write!(body, "--batch_{outer}\r\nContent-Type: multipart/mixed; boundary=changeset_{inner}\r\n\r\n")?;
+    for op in batch.ops() {
+        write!(body, "--changeset_{inner}\r\nContent-Type: application/http\r\n")?;
+        body.write_all(b"Content-Transfer-Encoding: binary\r\n\r\n")?;
+        let at = |key| Address { endpoint, table, partition: batch.partition(), key };
+        match op {
+            Op::Insert(row) => {
+                write!(body, "POST {endpoint}/{table} HTTP/1.1\r\nPrefer: return-no-content\r\n")?;
+                entity(&mut body, batch.partition(), row)?;
+            }
+            Op::Replace(row, ETag(version)) => {
+                write!(body, "PUT {} HTTP/1.1\r\nIf-Match: {version}\r\n", at(&row.key))?;
+                entity(&mut body, batch.partition(), row)?;
+            }
+            Op::Upsert(row) => {
+                write!(body, "PUT {} HTTP/1.1\r\n", at(&row.key))?;
+                entity(&mut body, batch.partition(), row)?;
+            }
+            Op::Delete(key) => {
+                write!(body, "DELETE {} HTTP/1.1\r\nIf-Match: *\r\n{ACCEPT}\r\n", at(key))?;
+            }
+        }
+        // The line end before a boundary belongs to the boundary.
+        body.write_all(b"\r\n")?;
     }
-    while let Some(at) = rest.find(['\u{2028}', '\u{2029}']) {
-        let (before, from) = rest.split_at(at);
-        framed.push_str(before);
-        framed.push_str(if from.starts_with('\u{2028}') { "\\u2028" } else { "\\u2029" });
-        rest = &from['\u{2028}'.len_utf8()..];
+    write!(body, "--changeset_{inner}--\r\n--batch_{outer}--\r\n")?;
+    Ok(Body { content_type: format!("multipart/mixed; boundary=batch_{outer}"), bytes: body.into() })
+}
+
+/// Errors come back as JSON.
+const ACCEPT: &str = "Accept: application/json;odata=minimalmetadata\r\n";
+
+fn entity(body: &mut Vec<u8>, partition: &str, row: &Row) -> io::Result<()> {
+    write!(body, "{ACCEPT}Content-Type: application/json\r\n\r\n")?;
+    Entity { partition, row }.serialize(&mut Serializer::with_formatter(body, OnOneLine))?;
+    Ok(())
+}
+
+/// JSON without a line separator of Unicode's: some servers end a line there.
+struct OnOneLine;
+
+impl Formatter for OnOneLine {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, out: &mut W, text: &str) -> io::Result<()> {
+        let mut rest = text;
+        while let Some(at) = rest.find(['\u{2028}', '\u{2029}']) {
+            let (before, from) = rest.split_at(at);
+            out.write_all(before.as_bytes())?;
+            out.write_all(if from.starts_with('\u{2028}') { b"\\u2028" } else { b"\\u2029" })?;
+            rest = &from['\u{2028}'.len_utf8()..];
+        }
+        out.write_all(rest.as_bytes())
     }
-    framed.push_str(rest);
+}
+
+/// The URL of a row.
+struct Address<'a> {
+    endpoint: &'a str,
+    table: &'a TableName,
+    partition: &'a str,
+    key: &'a str,
+}
+
+impl fmt::Display for Address<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoint, table, partition, key } = self;
+        let (partition, key) = (quoted(partition), quoted(key));
+        let [partition, key] = [&partition, &key].map(|text| utf8_percent_encode(text, &PLAIN));
+        write!(f, "{endpoint}/{table}(PartitionKey='{partition}',RowKey='{key}')")
+    }
+}
+
+/// Sends the [`Body`] in the request's context in the place of the SDK's. In the pipeline before the
+/// signature, which covers the content type.
+#[derive(Debug)]
+pub(super) struct OwnBody;
+
+#[async_trait]
+impl Policy for OwnBody {
+    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+        if let Some(Body { content_type, bytes }) = ctx.get::<Body>() {
+            request.insert_header(CONTENT_TYPE, content_type.clone());
+            request.set_body(bytes.clone());
+        }
+        next_policy(ctx, request, next).await
+    }
 }
 
 /// What one operation answered.
@@ -98,10 +172,12 @@ fn parts(text: &str) -> Result<Vec<Part>, Fault> {
         let status = status.split(' ').next().and_then(|number| number.parse().ok());
         let mut part = Part { status: status.ok_or(Fault::Senseless)?, ..Part::default() };
         for line in lines.by_ref().take_while(|line| !line.is_empty()) {
-            match line.split_once(':').map(|(name, value)| (name.to_ascii_lowercase(), value.trim())) {
-                Some((name, value)) if name == "etag" => part.etag = Some(value.to_owned()),
-                Some((name, value)) if name == "x-ms-error-code" => part.code = Some(value.to_owned()),
-                _ => {}
+            let Some((name, value)) = line.split_once(':') else { continue };
+            let text = || Some(value.trim().to_owned());
+            if name.eq_ignore_ascii_case("etag") {
+                part.etag = text();
+            } else if name.eq_ignore_ascii_case("x-ms-error-code") {
+                part.code = text();
             }
         }
         for line in lines.by_ref().take_while(|line| !line.starts_with("--")) {

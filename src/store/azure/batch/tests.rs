@@ -1,24 +1,81 @@
-use super::*;
+use azure_core::Method;
 
-/// What azure_data_tables 0.21 writes.
-const WRITTEN: &str = "--batch_b\nContent-Type: multipart/mixed; boundary=changeset_c\n\n\
-    --changeset_c\nContent-Type: application/http\nContent-Transfer-Encoding: binary\n\n\
-    POST https://acme.table.core.windows.net/t HTTP/1.1\naccept: application/json\n\n{\"Text\":\"a\u{2028}b\u{2029}\"}\n\
-    --changeset_c\nContent-Type: application/http\nContent-Transfer-Encoding: binary\n\n\
-    DELETE https://acme.table.core.windows.net/t(PartitionKey='p',RowKey='r') HTTP/1.1\nif-match: *\n\n\
-    --changeset_c--\n--batch_b\n";
+use super::*;
+use crate::store::table::Value;
+
+fn ops() -> Batch {
+    let row = |key: &str| Row::new(key).with("Text", Value::Str("a\u{2028}b\u{2029}\"\n".to_owned()));
+    let ops = vec![
+        Op::Replace(Row::new("c|head").with("Last", Value::Int(7)), ETag("W/\"1\"".into())),
+        Op::Insert(row("e|1")),
+        Op::Upsert(row("s|it's ü")),
+        Op::Delete("a|x".to_owned()),
+    ];
+    Batch::new("00", ops).unwrap()
+}
+
+fn written() -> Body {
+    write("https://acme.table.core.windows.net", &TableName::new("annals1").unwrap(), &ops()).unwrap()
+}
 
 #[test]
-fn a_request_is_framed_as_the_service_documents() {
-    let framed = String::from_utf8(frame(WRITTEN.as_bytes()).unwrap()).unwrap();
-    let wanted = "--batch_b\r\nContent-Type: multipart/mixed; boundary=changeset_c\r\n\r\n\
-        --changeset_c\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n\
-        POST https://acme.table.core.windows.net/t HTTP/1.1\r\nPrefer: return-no-content\r\n\
-        accept: application/json\r\n\r\n{\"Text\":\"a\\u2028b\\u2029\"}\r\n\
-        --changeset_c\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n\
-        DELETE https://acme.table.core.windows.net/t(PartitionKey='p',RowKey='r') HTTP/1.1\r\nif-match: *\r\n\r\n\r\n\
-        --changeset_c--\r\n--batch_b--\r\n";
-    assert_eq!(framed, wanted);
+fn a_transaction_is_written_as_the_service_documents() {
+    let Body { content_type, bytes } = written();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let outer = content_type.strip_prefix("multipart/mixed; boundary=").unwrap();
+    let inner = text.split("boundary=").nth(1).unwrap().split("\r\n").next().unwrap();
+    assert_ne!(outer.strip_prefix("batch_"), inner.strip_prefix("changeset_"));
+    let text = text.replace(outer, "batch_b").replace(inner, "changeset_c");
+    let part = "--changeset_c\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n";
+    let accept = "Accept: application/json;odata=minimalmetadata\r\n";
+    let json = "Content-Type: application/json\r\n\r\n";
+    let url = "https://acme.table.core.windows.net/annals1";
+    let content = r#""Text":"a\u2028b\u2029\"\n""#;
+    let wanted = format!(
+        "--batch_b\r\nContent-Type: multipart/mixed; boundary=changeset_c\r\n\r\n\
+         {part}PUT {url}(PartitionKey='00',RowKey='c%7Chead') HTTP/1.1\r\nIf-Match: W/\"1\"\r\n{accept}{json}\
+         {{\"PartitionKey\":\"00\",\"RowKey\":\"c|head\",\"Last@odata.type\":\"Edm.Int64\",\"Last\":\"7\"}}\r\n\
+         {part}POST {url} HTTP/1.1\r\nPrefer: return-no-content\r\n{accept}{json}\
+         {{\"PartitionKey\":\"00\",\"RowKey\":\"e|1\",{content}}}\r\n\
+         {part}PUT {url}(PartitionKey='00',RowKey='s%7Cit%27%27s%20%C3%BC') HTTP/1.1\r\n{accept}{json}\
+         {{\"PartitionKey\":\"00\",\"RowKey\":\"s|it's ü\",{content}}}\r\n\
+         {part}DELETE {url}(PartitionKey='00',RowKey='a%7Cx') HTTP/1.1\r\nIf-Match: *\r\n{accept}\r\n\r\n\
+         --changeset_c--\r\n--batch_b--\r\n"
+    );
+    assert_eq!(text, wanted);
+}
+
+#[test]
+fn a_transaction_is_no_longer_than_its_batch_was_counted() {
+    let long =
+        |key: &str| Row::new(key.repeat(160)).with("Text", Value::Str("\u{1}é\u{2028}\"".repeat(2_000)));
+    let ops = vec![Op::Insert(long("~")), Op::Upsert(long("|")), Op::Delete("ü".repeat(160))];
+    let batch = Batch::new("00", ops).unwrap();
+    let endpoint = format!("https://{}.table.core.windows.net", "a".repeat(24));
+    let table = TableName::new(&"t".repeat(63)).unwrap();
+    let Body { bytes, .. } = write(&endpoint, &table, &batch).unwrap();
+    assert!(bytes.len() <= batch.encoded_len(), "{} bytes, {} counted", bytes.len(), batch.encoded_len());
+}
+
+#[tokio::test]
+async fn what_we_wrote_takes_the_place_of_the_sdks_text() {
+    let mut request = Request::new("https://acme.example/$batch".parse().unwrap(), Method::Post);
+    request.insert_header(CONTENT_TYPE, "multipart/mixed; boundary=batch_sdk");
+    request.set_body("--batch_sdk");
+    let mut context = Context::new();
+    // There is no transport behind it.
+    assert!(OwnBody.send(&context, &mut request, &[]).await.is_err());
+    let text = |request: &Request| match request.body() {
+        azure_core::Body::Bytes(bytes) => bytes.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(text(&request), "--batch_sdk", "other requests pass unchanged");
+    let body = written();
+    let (content_type, bytes) = (body.content_type.clone(), body.bytes.clone());
+    context.insert(body);
+    assert!(OwnBody.send(&context, &mut request, &[]).await.is_err());
+    assert_eq!(request.headers().get_str(&CONTENT_TYPE).unwrap(), content_type);
+    assert_eq!(text(&request), bytes);
 }
 
 /// A reply as the service gives it: 202 outside, the truth inside.

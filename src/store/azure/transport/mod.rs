@@ -81,9 +81,10 @@ impl Transport {
     fn outgoing(&self, request: &Request, batch: bool) -> Result<reqwest::Request, Fault> {
         let method = reqwest::Method::from_bytes(request.method().as_ref().as_bytes());
         let Body::Bytes(body) = request.body() else { return Err(Fault::Senseless) };
-        let body = if batch { batch::frame(body)?.into() } else { body.clone() };
-        let mut outgoing =
-            self.http.request(method.map_err(|_| Fault::Senseless)?, request.url().clone()).body(body);
+        let mut outgoing = self
+            .http
+            .request(method.map_err(|_| Fault::Senseless)?, request.url().clone())
+            .body(body.clone());
         let light = batch || *request.method() == Method::Get;
         for (name, value) in request.headers().iter() {
             // The length is that of our body; the client writes it.
