@@ -8,6 +8,8 @@ pub mod all_stream;
 pub mod handover;
 pub mod replay;
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -52,7 +54,7 @@ struct FeedData<'a> {
     event_id: &'a str,
     event_source: &'a str,
     #[serde(flatten)]
-    essentials: &'a std::collections::BTreeMap<String, String>,
+    essentials: &'a BTreeMap<Cow<'static, str>, String>,
     href: String,
 }
 

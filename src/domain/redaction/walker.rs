@@ -39,7 +39,8 @@ struct Stuck;
 
 impl<'a> Walker<'a> {
     pub(super) fn new(redactor: &'a Redactor, text: &'a str, root: &str) -> Self {
-        let pointer = root.to_owned();
+        let mut pointer = String::with_capacity(64);
+        pointer.push_str(root);
         // JSON in a string has its quotes escaped.
         let plain = memchr(b'\\', text.as_bytes()).is_none() && !shapes::may_be_in(text);
         Self { redactor, text, at: 0, pointer, nested: 0, plain, edits: Vec::new(), noted: Vec::new() }

@@ -111,10 +111,10 @@ impl Policy for OwnBody {
 
 /// What one operation answered.
 #[derive(Debug, Default)]
-struct Part {
+struct Part<'a> {
     status: u16,
-    etag: Option<String>,
-    code: Option<String>,
+    etag: Option<&'a str>,
+    code: Option<&'a str>,
     body: String,
 }
 
@@ -132,7 +132,7 @@ pub(crate) fn read(body: &[u8]) -> Result<String, Fault> {
     if let Some(failed) = parts.iter().find(|part| !(200..300).contains(&part.status)) {
         let said = ODataError::read(failed.body.as_bytes());
         let index = said.as_ref().and_then(ODataError::index);
-        let code = failed.code.clone().or(said.map(|error| error.code)).unwrap_or_default();
+        let code = failed.code.map(str::to_owned).or(said.map(|error| error.code)).unwrap_or_default();
         return Err(Fault::Answer { status: failed.status, code, index, retry_after: None });
     }
     let mut plain = String::new();
@@ -147,8 +147,8 @@ pub(crate) fn read(body: &[u8]) -> Result<String, Fault> {
     Ok(plain)
 }
 
-fn parts(text: &str) -> Result<Vec<Part>, Fault> {
-    let mut parts: Vec<Part> = Vec::new();
+fn parts(text: &str) -> Result<Vec<Part<'_>>, Fault> {
+    let mut parts: Vec<Part<'_>> = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         let Some(status) = line.strip_prefix("HTTP/1.1 ") else { continue };
@@ -161,11 +161,10 @@ fn parts(text: &str) -> Result<Vec<Part>, Fault> {
             else {
                 continue;
             };
-            let text = || Some(value.trim().to_owned());
             if name.eq_ignore_ascii_case("etag") {
-                part.etag = text();
+                part.etag = Some(value.trim());
             } else if name.eq_ignore_ascii_case("x-ms-error-code") {
-                part.code = text();
+                part.code = Some(value.trim());
             }
         }
         for line in lines.by_ref().take_while(|line| !line.starts_with("--")) {
