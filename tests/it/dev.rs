@@ -152,6 +152,29 @@ async fn a_second_one_on_the_same_port_or_folder_says_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_storage_account_in_its_environment_is_not_touched() {
+    let account = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let tables = format!("http://{}/acme", account.local_addr().unwrap());
+    let connection = format!("AccountName=acme;AccountKey=a2V5;TableEndpoint={tables};QueueEndpoint={tables}");
+    let identity = [
+        ("AnnalsStorage__tableServiceUri", tables.as_str()),
+        ("AnnalsStorage__queueServiceUri", tables.as_str()),
+        ("IDENTITY_ENDPOINT", tables.as_str()),
+        ("IDENTITY_HEADER", "x"),
+    ];
+    for environment in [&[("AnnalsStorage", connection.as_str())][..], &identity] {
+        let app = app();
+        let data = app.path().join("data");
+        let mut started = command(app.path(), &data, 0, &[]);
+        let dev = Dev::run(started.envs(environment.iter().copied())).await;
+        register(&dev, "acme").await;
+        assert!(data.join("annals.redb").is_file(), "{environment:?}: {}", dev.said());
+    }
+    let asked = tokio::time::timeout(std::time::Duration::from_millis(100), account.accept()).await;
+    assert!(asked.is_err(), "the account was asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_web_page_reaches_it() {
     let (_app, dev) = dev().await;
     let own = format!("http://localhost:{}", dev.port);
