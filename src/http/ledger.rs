@@ -1,9 +1,15 @@
 //! Who was turned away, and who read: one event for each tenant, reason and minute, written after the
 //! answers, which do not wait for it. What storage does not take now is tried again. A process that is
 //! asked to stop writes the rest; one that is killed loses it.
+//!
+//! Tenants are written side by side and each in sequence: one whose storage is silent costs itself its
+//! notes for now, and nobody else.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,7 +20,11 @@ use tokio::time::Instant;
 
 use crate::{
     access::Caller,
-    domain::{event::NewEvent, ids::TenantId, timestamp::Timestamp},
+    domain::{
+        event::NewEvent,
+        ids::{EventId, TenantId},
+        timestamp::Timestamp,
+    },
     store::{
         Store, StoreError,
         registry::{ACCESS_SOURCE, Author, own_event},
@@ -23,13 +33,17 @@ use crate::{
 
 /// The time that one event covers.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Most entries in memory: guesses at tenants must not fill it.
-const MAX: usize = 5_000;
+/// Most tenants in memory: guesses at tenants must not fill it.
+const MAX_TENANTS: usize = 5_000;
+/// Most entries and events of one tenant in memory, however long its storage is silent.
+const MAX_OF_TENANT: usize = 1_000;
+/// Events of one tenant that may wait for storage before its entries stay open, and count on.
+const MAX_CLOSED: usize = 60;
 /// Most names and paths in one event.
 const MAX_NAMES: usize = 20;
-/// How long an event may take to be written, and how many are written at once.
+/// How long an event may take to be written, and of how many tenants at once.
 const PATIENCE: Duration = Duration::from_secs(10);
-const PARALLEL: usize = 8;
+const PARALLEL: usize = 64;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,15 +69,26 @@ struct Entry {
     paths: BTreeSet<String>,
 }
 
-/// What is not written yet.
+/// What is not written yet of one tenant.
 #[derive(Debug, Default)]
-struct Pages {
+struct Page {
     /// What still counts.
-    open: HashMap<(TenantId, Kind), Entry>,
+    open: HashMap<Kind, Entry>,
     /// Events that are whole and wait to be written: made once, so that one whose outcome is not known
-    /// is written again as the same.
-    closed: Vec<(TenantId, NewEvent)>,
+    /// is written again as the same. One leaves when storage has answered, not before: whoever writes
+    /// everything must see it.
+    closed: VecDeque<NewEvent>,
+    /// Its storage did not take the last one.
+    stuck: bool,
 }
+
+impl Page {
+    fn len(&self) -> usize {
+        self.open.len() + self.closed.len()
+    }
+}
+
+type Pages = HashMap<TenantId, Page>;
 
 /// Keeps what is not written yet.
 #[derive(Debug, Default)]
@@ -88,12 +113,16 @@ impl Ledger {
             Note::Read(path) => (Kind::Read { caller: name.clone().unwrap_or_default() }, Some(path)),
         };
         let mut pages = self.lock();
-        let full = pages.open.len() + pages.closed.len() >= MAX;
-        if full && !known && !pages.open.contains_key(&(tenant.clone(), kind.clone())) {
+        let full = match pages.get(tenant) {
+            Some(page) => page.len() >= MAX_OF_TENANT && !page.open.contains_key(&kind),
+            None => pages.len() >= MAX_TENANTS && !known,
+        };
+        if full {
             tracing::warn!(evt = "http.ledger-full", "an attempt is not audited");
             return;
         }
-        let entry = pages.open.entry((tenant.clone(), kind)).or_insert_with(|| Entry {
+        let page = pages.entry(tenant.clone()).or_default();
+        let entry = page.open.entry(kind).or_insert_with(|| Entry {
             since: now,
             count: 0,
             callers: BTreeSet::new(),
@@ -112,43 +141,82 @@ impl Ledger {
 
     /// Writes what is a minute old at `now`; gives the number of events.
     pub(crate) async fn write(&self, store: &Store, now: Timestamp) -> usize {
-        self.write_older(store, now, WINDOW).await
+        self.write_older(store, now, WINDOW, PATIENCE).await
     }
 
-    /// Writes everything: the process is about to end.
-    pub(crate) async fn flush(&self, store: &Store, now: Timestamp) -> usize {
-        self.write_older(store, now, Duration::ZERO).await
+    /// Writes everything: the process is about to end, `within` this time. A tenant whose storage is
+    /// silent has given up before.
+    pub(crate) async fn flush(&self, store: &Store, now: Timestamp, within: Duration) -> usize {
+        self.write_older(store, now, Duration::ZERO, within / 2).await
     }
 
     /// How many events are not written yet.
     pub(crate) fn waiting(&self) -> usize {
-        let pages = self.lock();
-        pages.open.len() + pages.closed.len()
+        self.lock().values().map(Page::len).sum()
     }
 
-    async fn write_older(&self, store: &Store, now: Timestamp, age: Duration) -> usize {
-        let due = {
-            let mut pages = self.lock();
-            let ended: Vec<_> = pages.open.extract_if(|_, entry| now.since(entry.since) >= age).collect();
-            let ended = ended.into_iter().map(|((tenant, kind), entry)| {
-                let event = event(&kind, &entry, now);
-                (tenant, event)
-            });
-            pages.closed.extend(ended);
-            std::mem::take(&mut pages.closed)
-        };
-        let outcomes =
-            stream::iter(due).map(async |(tenant, event)| match write(store, &tenant, event.clone()).await {
-                Ok(done) => done,
+    async fn write_older(&self, store: &Store, now: Timestamp, age: Duration, patience: Duration) -> usize {
+        let due = self.close(now, age);
+        let written = stream::iter(due).map(|tenant| self.write_of(store, tenant, patience));
+        written.buffer_unordered(PARALLEL).fold(0, async |sum, one| sum + one).await
+    }
+
+    /// Makes events of what is this old. Gives the tenants that have some to write, those last whose
+    /// storage did not answer the last time.
+    fn close(&self, now: Timestamp, age: Duration) -> Vec<TenantId> {
+        let mut due = Vec::new();
+        for (tenant, page) in self.lock().iter_mut() {
+            // Nothing is dropped: what stays open counts on.
+            if page.closed.len() < MAX_CLOSED || age.is_zero() {
+                let ended = page.open.extract_if(|_, entry| now.since(entry.since) >= age);
+                page.closed.extend(ended.map(|(kind, entry)| event(&kind, &entry, now)));
+            }
+            if !page.closed.is_empty() {
+                due.push((page.stuck, tenant.clone()));
+            }
+        }
+        due.sort_by_key(|(stuck, _)| *stuck);
+        due.into_iter().map(|(_, tenant)| tenant).collect()
+    }
+
+    /// Writes the events of one tenant until there is none, or storage takes none: the rest waits too.
+    async fn write_of(&self, store: &Store, tenant: TenantId, patience: Duration) -> usize {
+        let mut done = 0;
+        while let Some(event) = self.first(&tenant) {
+            let id = event.id.clone();
+            match write(store, &tenant, event, patience).await {
+                Ok(written) => done += usize::from(self.settle(&tenant, &id) && written),
                 Err(error) => {
                     tracing::warn!(evt = "http.unaudited", tenant = %tenant, error = %error);
                     if matches!(error, StoreError::Unavailable { .. }) {
-                        self.lock().closed.push((tenant, event));
+                        if let Some(page) = self.lock().get_mut(&tenant) {
+                            page.stuck = true;
+                        }
+                        break;
                     }
-                    false
+                    self.settle(&tenant, &id);
                 }
-            });
-        outcomes.buffer_unordered(PARALLEL).filter(|done| std::future::ready(*done)).count().await
+            }
+        }
+        done
+    }
+
+    fn first(&self, tenant: &TenantId) -> Option<NewEvent> {
+        self.lock().get(tenant)?.closed.front().cloned()
+    }
+
+    /// Takes an event out that needs no writing any more; `false` when somebody else has.
+    fn settle(&self, tenant: &TenantId, id: &EventId) -> bool {
+        let mut pages = self.lock();
+        let Some(page) = pages.get_mut(tenant) else { return false };
+        let before = page.closed.len();
+        page.closed.retain(|event| event.id != *id);
+        page.stuck = false;
+        let settled = page.closed.len() < before;
+        if page.len() == 0 {
+            pages.remove(tenant);
+        }
+        settled
     }
 
     fn lock(&self) -> MutexGuard<'_, Pages> {
@@ -173,11 +241,16 @@ fn event(kind: &Kind, entry: &Entry, now: Timestamp) -> NewEvent {
 }
 
 /// `Ok(false)`: there is no such tenant, and nothing to tell.
-async fn write(store: &Store, id: &TenantId, event: NewEvent) -> Result<bool, StoreError> {
+async fn write(
+    store: &Store,
+    id: &TenantId,
+    event: NewEvent,
+    patience: Duration,
+) -> Result<bool, StoreError> {
     let found = store.registry().get(id).await;
     let found = found.map_err(|error| StoreError::Unavailable { reason: error.to_string() })?;
     let Some(tenant) = found else { return Ok(false) };
     let by = Author::annals().recorded_by;
-    store.record(&tenant, vec![event], by, Instant::now() + PATIENCE).await?;
+    store.record(&tenant, vec![event], by, Instant::now() + patience).await?;
     Ok(true)
 }
