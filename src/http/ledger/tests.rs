@@ -140,7 +140,10 @@ impl World {
         let tenant = self.store.registry().get(&tenant.parse().unwrap()).await.unwrap().unwrap();
         let audit = StreamName::new("tenant".parse().unwrap(), "audit".parse().unwrap());
         let page = self.store.history(&tenant).events(&audit, None, 1_000, Order::Desc).await.unwrap();
-        page.events.iter().filter(|event| event.envelope.event_type.as_str() == "annals.access.denied").count()
+        page.events
+            .iter()
+            .filter(|event| event.envelope.event_type.as_str() == "annals.access.denied")
+            .count()
     }
 }
 
