@@ -7,6 +7,56 @@ use crate::domain::signing::SigningKey;
 
 const EVENTS: &str = "/api/tenants/acme/events";
 
+/// Every page of a list, by its cursor.
+async fn pages(world: &World, path: &str, member: &str) -> Vec<Vec<Value>> {
+    let (mut pages, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = world.get(&format!("{path}{cursor}"), &boss()).await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+        let page = page.json();
+        pages.push(page[member].as_array().unwrap().clone());
+        match page["cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return pages,
+        }
+    }
+}
+
+#[tokio::test]
+async fn consumers_are_listed_page_by_page_each_with_its_own_lag() {
+    let world = World::new(&[]).await;
+    world.tenant("acme", json!({ "partitions": 4 })).await;
+    let read = async || world.get(&format!("{EVENTS}?limit=1000"), &boss()).await.json();
+    let start = read().await["cursor"].as_str().unwrap().to_owned();
+    for n in 0..6 {
+        let sent = world.post(EVENTS, &boss(), &event(&format!("e-{n}"), &json!({}))).await;
+        assert_eq!(sent.status, StatusCode::CREATED, "{}", sent.body);
+    }
+    let end = read().await["cursor"].as_str().unwrap().to_owned();
+    for (name, at) in [("a", &start), ("a.b", &end), ("a~b", &start), ("b", &end), ("c", &start)] {
+        let segment = crate::links::segment(name);
+        let path = format!("/api/tenants/acme/consumers/{segment}");
+        let kept = world.put(&path, &boss(), &json!({ "cursor": at })).await;
+        assert_eq!(kept.status, StatusCode::CREATED, "{}", kept.body);
+        assert_eq!(kept.json()["lag"]["events"], if *at == start { 6 } else { 0 }, "{}", kept.body);
+    }
+    for (limit, lengths) in [(2, &[2, 2, 1][..]), (5, &[5]), (1000, &[5])] {
+        let path = format!("/api/tenants/acme/consumers?limit={limit}");
+        let pages = pages(&world, &path, "consumers").await;
+        assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), lengths);
+        let mut told: Vec<_> = pages
+            .concat()
+            .iter()
+            .map(|one| (one["name"].as_str().unwrap().to_owned(), one["lag"]["events"].as_u64().unwrap()))
+            .collect();
+        told.sort();
+        let want = [("a", 6), ("a.b", 0), ("a~b", 6), ("b", 0), ("c", 6)];
+        assert_eq!(told, want.map(|(name, lag)| (name.to_owned(), lag)));
+    }
+    let foreign = world.get(&format!("/api/tenants/acme/consumers?cursor={end}"), &boss()).await;
+    assert_eq!(foreign.status, StatusCode::BAD_REQUEST);
+}
+
 /// Each is as large as a message and read whole: they are counted as far as that is cheap.
 #[tokio::test]
 async fn completeness_counts_dead_letters_up_to_a_bound_and_says_when_there_are_more() {
