@@ -57,6 +57,27 @@ async fn consumers_are_listed_page_by_page_each_with_its_own_lag() {
     assert_eq!(foreign.status, StatusCode::BAD_REQUEST);
 }
 
+#[tokio::test]
+async fn a_page_of_checkpoints_is_no_longer_than_was_asked_for() {
+    let key = SigningKey::generate("annals.example/tests").unwrap().secret();
+    let world = World::new(&[("ANNALS_CHECKPOINT_KEY", &key)]).await;
+    world.tenant("acme", json!({ "partitions": 4 })).await;
+    for round in 0..3 {
+        for n in 0..12 {
+            world.post(EVENTS, &boss(), &event(&format!("e-{round}-{n}"), &json!({}))).await;
+        }
+        world.app.checkpoints.round(&world.app.store).await.unwrap();
+    }
+    for (limit, length) in [(1, 4), (4, 4), (7, 4), (8, 8), (100, 12)] {
+        let page = world.get(&format!("/api/tenants/acme/checkpoints?limit={limit}"), &boss()).await.json();
+        let page = page["checkpoints"].as_array().unwrap().clone();
+        assert_eq!(page.len(), length, "limit {limit}: {page:?}");
+        let partitions: std::collections::BTreeSet<_> =
+            page.iter().map(|one| one["partition"].to_string()).collect();
+        assert_eq!(partitions.len(), 4, "the newest of each is there");
+    }
+}
+
 /// Each is as large as a message and read whole: they are counted as far as that is cheap.
 #[tokio::test]
 async fn completeness_counts_dead_letters_up_to_a_bound_and_says_when_there_are_more() {
