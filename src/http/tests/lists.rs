@@ -100,3 +100,22 @@ async fn completeness_counts_dead_letters_up_to_a_bound_and_says_when_there_are_
     }
     assert_eq!(counted().await, (320, true), "at least so many");
 }
+
+#[tokio::test]
+async fn a_letter_is_replayed_to_its_own_queue_and_not_to_one_whose_name_begins_alike() {
+    let world = World::new(&[("ANNALS_INGEST_QUEUE", "annals-publish-in")]).await;
+    let early = event("1", &json!({})).to_string().replace(r#""id""#, r#""tenantid":"acme","id""#);
+    assert_eq!(world.invoke("ingest", &early).await.status, StatusCode::OK);
+    world.tenant("acme", json!({})).await;
+    let letters = world.get("/api/dead-letters", &boss()).await.json();
+    let letter = &letters["deadLetters"][0];
+    assert_eq!(letter["queue"], "annals-publish-in", "{letters}");
+    let path = format!("/api/dead-letters/{}/replay", letter["id"].as_str().unwrap());
+    let replayed = world.post(&path, &boss(), &json!({})).await;
+    assert_eq!(
+        (replayed.status, &replayed.json()[0]["version"]),
+        (StatusCode::OK, &json!(1)),
+        "{}",
+        replayed.body
+    );
+}
