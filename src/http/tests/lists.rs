@@ -119,3 +119,13 @@ async fn a_letter_is_replayed_to_its_own_queue_and_not_to_one_whose_name_begins_
         replayed.body
     );
 }
+
+#[tokio::test]
+async fn what_is_no_truth_value_is_refused() {
+    let world = World::new(&[]).await;
+    world.tenant("acme", json!({})).await;
+    for (proof, status) in [("true", 200), ("false", 200), ("1", 400), ("TRUE", 400), ("", 400)] {
+        let page = world.get(&format!("/api/tenants/acme/export?proof={proof}"), &boss()).await;
+        assert_eq!(page.status.as_u16(), status, "{proof}: {}", page.body);
+    }
+}
