@@ -155,7 +155,8 @@ async fn a_second_one_on_the_same_port_or_folder_says_what_to_do() {
 async fn a_storage_account_in_its_environment_is_not_touched() {
     let account = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let tables = format!("http://{}/acme", account.local_addr().unwrap());
-    let connection = format!("AccountName=acme;AccountKey=a2V5;TableEndpoint={tables};QueueEndpoint={tables}");
+    let connection =
+        format!("AccountName=acme;AccountKey=a2V5;TableEndpoint={tables};QueueEndpoint={tables}");
     let identity = [
         ("AnnalsStorage__tableServiceUri", tables.as_str()),
         ("AnnalsStorage__queueServiceUri", tables.as_str()),
