@@ -89,7 +89,7 @@ impl Feed<'_> {
             id: position.to_string(),
             source: format!("/tenants/{}", tenant.id),
             event_type: essentials.event_type.as_str(),
-            subject: essentials.stream_name().to_string(),
+            subject: format!("{}/{}", essentials.category.as_str(), essentials.stream.as_str()),
             time: essentials.time.unwrap_or(recorded),
             datacontenttype: "application/json",
             sequence: essentials.sequence.to_string(),

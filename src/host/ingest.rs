@@ -149,7 +149,7 @@ struct Door<'a> {
 impl Door<'_> {
     /// Takes one element, whatever becomes of the others of its message. A panic is a bug of ours that
     /// this element meets: from some delivery on it becomes a dead letter.
-    async fn take(&self, element: Element) -> Result<Taken, IngestError> {
+    async fn take(&self, element: Element<'_>) -> Result<Taken, IngestError> {
         let Element { raw, tenant, event } = element;
         let judged = AssertUnwindSafe(self.judge(raw.as_bytes(), tenant.as_ref(), event)).catch_unwind();
         match judged.await {

@@ -157,7 +157,7 @@ async fn store(
     app: &Arc<App>,
     caller: &Caller,
     tenant: Option<&Arc<Tenant>>,
-    element: Element,
+    element: Element<'_>,
     until: Instant,
 ) -> Result<Vec<Answer>, Problem> {
     let event = element.event.map_err(|error| still_dead(error.into()))?;

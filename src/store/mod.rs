@@ -38,7 +38,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 pub use self::retry::WriteError;
 use self::{
@@ -67,7 +67,7 @@ use crate::{
         position::PartitionId,
         timestamp::Clock,
     },
-    telemetry::trace::Trace,
+    telemetry::{self, trace::Trace},
 };
 
 /// Category of the tenant's own streams.
@@ -332,10 +332,7 @@ impl Store {
         if placed.iter().any(|(other, _)| *other != partition) {
             return Err(StoreError::SpansPartitions);
         }
-        let span = tracing::info_span!("append", tenant = %tenant.id, %partition, events = placed.len());
-        if let [(_, one)] = placed.as_slice() {
-            Trace::parse(one.event.traceparent.as_deref()).adopt(&span);
-        }
+        let span = append_span(tenant, partition, &placed);
         let append = Append {
             events: placed.into_iter().map(|(_, candidate)| candidate).collect(),
             origin: delivery.origin,
@@ -369,6 +366,19 @@ impl Store {
         committers.insert(key, committer.clone());
         committer
     }
+}
+
+/// The span of an append, for a collector alone: no line is written in it, since the committer works
+/// for many at once.
+fn append_span(tenant: &Tenant, partition: PartitionId, placed: &[(PartitionId, Candidate)]) -> Span {
+    if !telemetry::exports_spans() {
+        return Span::none();
+    }
+    let span = tracing::info_span!("append", tenant = %tenant.id, %partition, events = placed.len());
+    if let [(_, one)] = placed {
+        Trace::parse(one.event.traceparent.as_deref()).adopt(&span);
+    }
+    span
 }
 
 /// The signal that an instance faults: one line for each event that says so, the first time it is

@@ -12,6 +12,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
+use crate::domain::json;
+
 /// Name of the input binding of the queue functions.
 const MESSAGE: &str = "msg";
 
@@ -61,9 +63,9 @@ impl QueueMessage {
         let Invocation { data, metadata } = serde_json::from_slice(invocation)?;
         let only = || data.values().next().copied().filter(|_| data.len() == 1);
         let message = member(&data, MESSAGE).or_else(only).ok_or(WireError::NoMessage)?;
-        let Payload { stored, merged } = match serde_json::from_str(message.get()) {
-            Ok(text) => payload(text),
-            Err(_) => Payload { stored: message.get().as_bytes().to_vec(), merged: true },
+        let Payload { stored, merged } = match json::string(message) {
+            Some(text) => payload(text),
+            None => Payload { stored: message.get().as_bytes().to_vec(), merged: true },
         };
         let id = member(&metadata, "Id").and_then(|id| serde_json::from_str::<String>(id.get()).ok());
         let id = id.filter(|_| !(merged && has_member(&stored, "id")));
@@ -82,15 +84,15 @@ struct Payload {
     merged: bool,
 }
 
-fn payload(text: String) -> Payload {
+fn payload(text: Cow<'_, str>) -> Payload {
     if text.starts_with('"')
         && let Ok(inner) = serde_json::from_str::<String>(&text)
     {
         return Payload { stored: inner.into_bytes(), merged: true };
     }
-    match STANDARD.decode(&text) {
+    match STANDARD.decode(text.as_ref()) {
         Ok(stored) => Payload { stored, merged: false },
-        Err(_) => Payload { stored: text.into_bytes(), merged: true },
+        Err(_) => Payload { stored: text.into_owned().into_bytes(), merged: true },
     }
 }
 
