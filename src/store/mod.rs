@@ -54,7 +54,7 @@ use self::{
     history::History,
     log::Log,
     readers::Readers,
-    registry::{ACCESS_SOURCE, Place, Places, REGISTRY_SOURCE, Registry, SYSTEM, Silos, Tenant},
+    registry::{ACCESS_SOURCE, Places, REGISTRY_SOURCE, Registry, SYSTEM, Silos, Tenant},
     rows::Fingerprint,
     table::{Table, TableName},
 };
@@ -194,14 +194,6 @@ impl Store {
         let places = Arc::new(Places::new(shared, silos));
         let registry = Registry::new(Arc::clone(&places), Arc::clone(&clock));
         Self { places, clock, registry, debtors, committers: Mutex::default() }
-    }
-
-    /// Whether a place can be used, for an operator.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn check_place(&self, place: &Place) -> Result<(), String> {
-        self.places.open(place).map(drop)
     }
 
     /// The tenants.
