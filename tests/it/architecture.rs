@@ -16,11 +16,11 @@ const MAX_LINES: usize = 320;
 const LONG: [(&str, usize); 9] = [
     ("src/store/administration.rs", 325),
     ("src/store/append/committer/worker.rs", 360),
-    ("src/store/append/plan.rs", 490),
+    ("src/store/append/plan/draft.rs", 340),
     ("src/store/append/state.rs", 360),
     ("src/store/embedded/writer.rs", 330),
     ("src/store/history.rs", 385),
-    ("src/store/keys.rs", 390),
+    ("src/store/keys/mod.rs", 330),
     ("src/store/mod.rs", 470),
     ("src/store/table.rs", 390),
 ];

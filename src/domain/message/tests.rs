@@ -74,9 +74,9 @@ fn a_bad_element_fails_alone_and_keeps_its_text_and_tenant() {
             Some(DecodeError::INVALID_ATTRIBUTE),
         ]
     );
-    assert_eq!(&*elements[1].raw, bad);
+    assert_eq!(elements[1].raw, bad);
     assert_eq!(elements[1].tenant.as_ref().map(TenantId::as_str), Some("b"));
-    assert_eq!(&*elements[2].raw, "17");
+    assert_eq!(elements[2].raw, "17");
 }
 
 #[test]

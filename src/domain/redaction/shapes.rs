@@ -23,8 +23,7 @@ const SHORTEST: usize = 20;
 
 /// Whether a secret by shape can be in a text at all: each of them holds one of these.
 pub(super) fn may_be_in(text: &str) -> bool {
-    static SIGNS: LazyLock<[Finder<'_>; 3]> =
-        LazyLock::new(|| ["eyJ", PEM.0, "earer "].map(|sign| Finder::new(sign)));
+    static SIGNS: LazyLock<[Finder<'_>; 3]> = LazyLock::new(|| ["eyJ", PEM.0, "earer "].map(Finder::new));
     memchr(b'=', text.as_bytes()).is_some() || SIGNS.iter().any(|sign| sign.find(text.as_bytes()).is_some())
 }
 

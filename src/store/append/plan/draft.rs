@@ -1,27 +1,25 @@
-//! Planning: from what was asked and what is stored to one batch. Pure; decides everything.
-//!
-//! The plan rests on a view (head, streams, known identities) that may be out of date. That is
-//! safe: the first operation of the batch demands the head's ETag, so a plan on a false view
-//! never commits.
+//! A batch in the making.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
-use super::{Answer, Append, Candidate, Origin, Refusal, Stored, amend, rule::Rule, ruling};
+use super::{
+    Verdict, View, Write,
+    event::{advance, essentials, recorded, stream_cost},
+};
 use crate::{
     domain::{
-        essentials::Essentials,
         ids::{Identity, StreamName},
-        position::{PartitionId, Position},
+        position::Position,
         timestamp::Timestamp,
     },
     store::{
+        append::{Answer, Append, Candidate, Origin, Refusal, Stored, amend, rule::Rule, ruling},
         digest, keys,
-        rows::{self, Commit, Envelope, Head, IdentityRow, RecordedEvent, Stream, StreamStatus},
-        table::{Batch, BatchError, ETag, MAX_BATCH_BYTES, MAX_BATCH_ROWS, Op, Row},
+        rows::{self, Commit, Head, IdentityRow, Stream},
+        table::{Batch, BatchError, MAX_BATCH_BYTES, MAX_BATCH_ROWS, Op, Row},
     },
 };
 
@@ -30,74 +28,7 @@ const FIXED_ROWS: usize = 3;
 /// Bytes kept free for those rows, the essentials not counted.
 const FIXED_BYTES: usize = 8 * 1024;
 
-/// What a plan rests on.
-#[derive(Debug)]
-pub(super) struct View<'a> {
-    pub(super) partition: PartitionId,
-    pub(super) head: &'a Head,
-    pub(super) head_etag: &'a ETag,
-    /// Every stream that the appends touch; version 0 where there is none yet.
-    pub(super) streams: &'a HashMap<StreamName, Stream>,
-    /// Identities among the appends that are stored already.
-    pub(super) known: &'a HashMap<Identity, Stored>,
-    /// Keys of attention rows that turned out not to exist.
-    pub(super) gone: &'a [String],
-    pub(super) now: Timestamp,
-    pub(super) attempt: &'a str,
-}
-
-/// What is to become of one append.
-#[derive(Debug)]
-pub(super) enum Verdict {
-    /// Its events stand in the batch, but for those that were known.
-    Placed(Vec<Answer>),
-    /// All its events were stored before.
-    Known(Vec<Answer>),
-    /// It cannot be stored.
-    Refused(Refusal),
-    /// The answer hangs on an append placed before it: ask again once that is committed.
-    Wait,
-}
-
-/// The batch, and what is true once it is committed.
-#[derive(Debug)]
-pub(super) struct Write {
-    pub(super) batch: Batch,
-    pub(super) head: Head,
-    pub(super) streams: HashMap<StreamName, Stream>,
-    /// True when the batch holds feed debt.
-    pub(super) debt: bool,
-}
-
-/// Verdicts on the first appends, in order; those behind did not fit and wait for the next batch.
-#[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) verdicts: Vec<Verdict>,
-    pub(super) write: Option<Write>,
-}
-
-/// Plans as many of `appends` as one batch holds, at least the first.
-///
-/// # Errors
-/// [`BatchError`] when the batch would break the service's limits after all: a mistake in the
-/// counting here, which the caller treats as a refusal by the service.
-pub(super) fn plan<'a>(
-    view: &View<'_>,
-    appends: impl IntoIterator<Item = &'a Append>,
-) -> Result<Plan, BatchError> {
-    let mut draft = Draft::new(view);
-    let mut verdicts = Vec::new();
-    for append in appends {
-        match draft.place(append) {
-            Placement::Done(verdict) => verdicts.push(verdict),
-            Placement::Full if verdicts.iter().any(|v| matches!(v, Verdict::Placed(_))) => break,
-            Placement::Full => verdicts.push(Verdict::Refused(Refusal::BatchTooLarge)),
-        }
-    }
-    Ok(Plan { verdicts, write: draft.finish()? })
-}
-
-enum Placement {
+pub(super) enum Placement {
     Done(Verdict),
     Full,
 }
@@ -117,7 +48,7 @@ enum Whose {
 }
 
 /// A batch in the making. An append is placed on a `Trial`, which is merged when all of it fits.
-struct Draft<'a> {
+pub(super) struct Draft<'a> {
     view: &'a View<'a>,
     recorded: Timestamp,
     placed: Trial,
@@ -142,13 +73,13 @@ struct Trial {
 }
 
 impl<'a> Draft<'a> {
-    fn new(view: &'a View<'a>) -> Self {
+    pub(super) fn new(view: &'a View<'a>) -> Self {
         let recorded = view.now.to_micros().max(view.head.recorded);
         Self { view, recorded, placed: Trial::default() }
     }
 
     /// Places an append whole, or leaves the draft as it was.
-    fn place(&mut self, append: &Append) -> Placement {
+    pub(super) fn place(&mut self, append: &Append) -> Placement {
         let mut trial = Trial::default();
         let mut answers = Vec::with_capacity(append.events.len());
         for (index, candidate) in append.events.iter().enumerate() {
@@ -192,7 +123,7 @@ impl<'a> Draft<'a> {
         if let Some(stop) = conflict {
             return Err(stop);
         }
-        let stream = self.stream(trial, &candidate.stream);
+        let stream = self.stream(trial, &candidate.stream).cloned().unwrap_or_default();
         let sequence =
             self.view.head.last + (self.placed.essentials.len() + trial.essentials.len()) as u64 + 1;
         let position = Position { partition: self.view.partition, sequence };
@@ -232,7 +163,7 @@ impl<'a> Draft<'a> {
 
     /// Whether the stream is somewhere else than the sender expects.
     fn conflict(&self, trial: &Trial, candidate: &Candidate, index: usize) -> Option<Stop> {
-        let actual = self.stream(trial, &candidate.stream).version;
+        let actual = self.stream(trial, &candidate.stream).map_or(0, |stream| stream.version);
         if candidate.event.expected.holds(actual) {
             return None;
         }
@@ -247,11 +178,10 @@ impl<'a> Draft<'a> {
         }))
     }
 
-    /// The stream as it will be after what is placed so far.
-    fn stream(&self, trial: &Trial, name: &StreamName) -> Stream {
+    /// The stream as it will be after what is placed so far; none where it begins.
+    fn stream<'s>(&'s self, trial: &'s Trial, name: &StreamName) -> Option<&'s Stream> {
         let placed = [&trial.streams, &self.placed.streams].into_iter().find_map(|streams| streams.get(name));
-        let stream = placed.map(|touched| &touched.stream).or_else(|| self.view.streams.get(name));
-        stream.cloned().unwrap_or_default()
+        placed.map(|touched| &touched.stream).or_else(|| self.view.streams.get(name))
     }
 
     fn write_event(
@@ -351,7 +281,7 @@ impl<'a> Draft<'a> {
         ops
     }
 
-    fn finish(mut self) -> Result<Option<Write>, BatchError> {
+    pub(super) fn finish(mut self) -> Result<Option<Write>, BatchError> {
         let count = self.placed.essentials.len() as u64;
         if count == 0 {
             return Ok(None);
@@ -399,97 +329,5 @@ impl<'a> Draft<'a> {
             digest,
             essentials,
         }
-    }
-}
-
-/// An upper bound for the rows that a touched stream adds, in bytes.
-fn stream_cost(name: &StreamName) -> usize {
-    8 * 1024 + 40 * name.id.as_str().len()
-}
-
-/// What a stream is after one more event.
-fn advance(stream: &mut Stream, candidate: &Candidate, recorded: Timestamp) {
-    let event = &candidate.event;
-    let happened = event.time.unwrap_or(recorded);
-    stream.version += 1;
-    stream.times = Some(match stream.times {
-        None => (happened, happened),
-        Some((first, last)) => (first.min(happened), last.max(happened)),
-    });
-    if let Some(ruling) = event.ruling {
-        stream.due = ruling.due;
-    }
-    let Some(status) = &event.status else { return };
-    // Queues invert: an event that happened before the one which set the status never changes it,
-    // unless a state machine has ruled.
-    let later = event.ruling.is_some()
-        || stream.status.as_ref().is_none_or(|set| (happened, &event.id) > (set.since, &set.event));
-    if later {
-        stream.status =
-            Some(StreamStatus { status: status.clone(), since: happened, event: event.id.clone() });
-        stream.attention = candidate.attention.then(|| status.clone());
-        if event.state.is_some() {
-            stream.state.clone_from(&event.state);
-        }
-    }
-}
-
-fn recorded(candidate: &Candidate, position: Position, version: u64, recorded: Timestamp) -> RecordedEvent {
-    let event = &candidate.event;
-    RecordedEvent {
-        envelope: Envelope {
-            id: event.id.clone(),
-            source: event.source.clone(),
-            event_type: event.event_type.clone(),
-            subject: event.subject.clone(),
-            time: event.time,
-            content_type: event.content_type.clone(),
-            data_schema: event.data_schema.clone(),
-            correlation: event.correlation.clone(),
-            causation: event.causation.clone(),
-            traceparent: event.traceparent.clone(),
-            recorded_by: event.recorded_by.clone(),
-            redacted: event.redacted.clone(),
-            extensions: event.extensions.clone(),
-        },
-        actor: event.actor.clone(),
-        data: event.data.clone(),
-        stream: candidate.stream.clone(),
-        version,
-        position,
-        recorded,
-        fingerprint: Some(candidate.fingerprint),
-        erased: None,
-    }
-}
-
-fn essentials(
-    candidate: &Candidate,
-    origin: Origin,
-    sequence: u64,
-    version: u64,
-    (digest, stream_row, stream_row_before): (digest::Digest, String, Option<String>),
-) -> Essentials {
-    let event = &candidate.event;
-    Essentials {
-        sequence,
-        id: event.id.clone(),
-        source: event.source.clone(),
-        event_type: event.event_type.clone(),
-        category: candidate.stream.category.clone(),
-        stream: candidate.stream.id.clone(),
-        version,
-        time: event.time,
-        status: event.status.clone(),
-        correlation: event.correlation.clone(),
-        causation: event.causation.clone(),
-        traceparent: event.traceparent.clone(),
-        actor: candidate.actor.clone(),
-        data: event.essentials.iter().map(|(name, value)| (Cow::Borrowed(*name), value.clone())).collect(),
-        ingest: origin == Origin::Ingest,
-        digest: hex::encode(digest.0),
-        subject: candidate.subject.clone(),
-        stream_row,
-        stream_row_before,
     }
 }
