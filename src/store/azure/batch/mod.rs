@@ -14,6 +14,7 @@ use std::{
 use async_trait::async_trait;
 use azure_core::{Context, Policy, PolicyResult, Request, headers::CONTENT_TYPE};
 use bytes::Bytes;
+use memchr::memmem;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
@@ -109,13 +110,24 @@ impl Policy for OwnBody {
     }
 }
 
-/// What one operation answered.
-#[derive(Debug, Default)]
-struct Part<'a> {
+/// What one operation answered: its status, and the text behind it.
+#[derive(Debug)]
+struct Answer<'a> {
     status: u16,
-    etag: Option<&'a str>,
-    code: Option<&'a str>,
-    body: String,
+    rest: &'a str,
+}
+
+impl<'a> Answer<'a> {
+    fn header(&self, name: &str) -> Option<&'a str> {
+        let headers = self.rest.lines().skip(1).take_while(|line| !line.is_empty());
+        let mut pairs = headers.filter_map(|line| line.split_once(':'));
+        pairs.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+
+    fn body(&self) -> String {
+        let body = self.rest.lines().skip_while(|line| !line.is_empty());
+        body.take_while(|line| !line.starts_with("--")).collect()
+    }
 }
 
 /// Reads a transaction's reply. A success comes back as the plainest text that the SDK reads.
@@ -125,54 +137,38 @@ struct Part<'a> {
 /// committed. [`Fault::Senseless`] when there is no telling.
 pub(crate) fn read(body: &[u8]) -> Result<String, Fault> {
     let text = std::str::from_utf8(body).map_err(|_| Fault::Senseless)?;
-    let parts = parts(text)?;
-    if parts.is_empty() {
-        return Err(Fault::Senseless);
-    }
-    if let Some(failed) = parts.iter().find(|part| !(200..300).contains(&part.status)) {
-        let said = ODataError::read(failed.body.as_bytes());
+    let answers = answers(text)?;
+    let first = answers.first().ok_or(Fault::Senseless)?;
+    if let Some(failed) = answers.iter().find(|answer| !(200..300).contains(&answer.status)) {
+        let said = ODataError::read(failed.body().as_bytes());
         let index = said.as_ref().and_then(ODataError::index);
-        let code = failed.code.map(str::to_owned).or(said.map(|error| error.code)).unwrap_or_default();
+        let code = failed.header("x-ms-error-code").map(str::to_owned);
+        let code = code.or(said.map(|error| error.code)).unwrap_or_default();
         return Err(Fault::Answer { status: failed.status, code, index, retry_after: None });
     }
+    // The version of the first row, which is the head: nobody asks for the others.
+    let mut version = first.header("etag");
     let mut plain = String::new();
-    for (index, part) in parts.into_iter().enumerate() {
+    for Answer { status, .. } in answers {
         // Writing to a String never fails.
-        let _ = write!(plain, "\n--changesetresponse_0\nHTTP/1.1 {}\n", part.status);
-        // That of the head: nobody asks for the others.
-        if let Some(etag) = part.etag.filter(|_| index == 0) {
-            let _ = writeln!(plain, "ETag: {etag}");
+        let _ = write!(plain, "\n--changesetresponse_0\nHTTP/1.1 {status}\n");
+        if let Some(version) = version.take() {
+            let _ = writeln!(plain, "ETag: {version}");
         }
     }
     Ok(plain)
 }
 
-fn parts(text: &str) -> Result<Vec<Part<'_>>, Fault> {
-    let mut parts: Vec<Part<'_>> = Vec::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        let Some(status) = line.strip_prefix("HTTP/1.1 ") else { continue };
-        let status = status.split(' ').next().and_then(|number| number.parse().ok());
-        let mut part = Part { status: status.ok_or(Fault::Senseless)?, ..Part::default() };
-        for line in lines.by_ref().take_while(|line| !line.is_empty()) {
-            // The others are a dozen for every row.
-            let Some((name, value)) =
-                line.starts_with(['E', 'e', 'X', 'x']).then(|| line.split_once(':')).flatten()
-            else {
-                continue;
-            };
-            if name.eq_ignore_ascii_case("etag") {
-                part.etag = Some(value.trim());
-            } else if name.eq_ignore_ascii_case("x-ms-error-code") {
-                part.code = Some(value.trim());
-            }
-        }
-        for line in lines.by_ref().take_while(|line| !line.starts_with("--")) {
-            part.body.push_str(line);
-        }
-        parts.push(part);
-    }
-    Ok(parts)
+fn answers(text: &str) -> Result<Vec<Answer<'_>>, Fault> {
+    const MARK: &str = "HTTP/1.1 ";
+    let begins_line = |at: &usize| at.checked_sub(1).is_none_or(|before| text.as_bytes()[before] == b'\n');
+    let marks = memmem::find_iter(text.as_bytes(), MARK).filter(begins_line);
+    let answer = |at: usize| {
+        let rest = &text[at + MARK.len()..];
+        let status = rest.split([' ', '\r', '\n']).next().and_then(|number| number.parse().ok());
+        Ok(Answer { status: status.ok_or(Fault::Senseless)?, rest })
+    };
+    marks.map(answer).collect()
 }
 
 /// The service's error in JSON.
