@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     keys,
     registry::Tenant,
-    retry::{self, WriteError},
+    retry::{self, WriteError, pages},
     rows::{self, BadRow, Commit},
     table::{Batch, Op, ReadError, Table},
 };
@@ -47,7 +47,7 @@ impl Debts {
     /// [`DebtError`].
     pub async fn oldest(&self, partition: PartitionId) -> Result<Vec<(u64, Timestamp)>, DebtError> {
         let (name, range) = (partition.to_string(), keys::debts());
-        let page = retry::read(|| self.table.scan(&self.tenant.table, &name, &range, PAGE)).await?;
+        let page = pages::scan(&self.table, &self.tenant.table, &name, &range, PAGE).await?;
         Ok(page.rows.iter().map(|stored| rows::read_debt(&stored.row)).collect::<Result<_, _>>()?)
     }
 

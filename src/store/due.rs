@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{history::HistoryError, keys, registry::Tenant, retry, rows, table::Table};
+use super::{history::HistoryError, keys, registry::Tenant, retry::pages, rows, table::Table};
 use crate::domain::{ids::StreamName, position::PartitionId, timestamp::Timestamp};
 
 /// Streams looked at once.
@@ -44,7 +44,7 @@ impl Dues {
         if let Some(from) = from {
             range.from = from;
         }
-        let page = retry::read(|| self.table.scan(&self.tenant.table, &name, &range, PAGE)).await?;
+        let page = pages::scan(&self.table, &self.tenant.table, &name, &range, PAGE).await?;
         let streams =
             page.rows.iter().map(|stored| rows::linked_stream(&stored.row)).collect::<Result<_, _>>()?;
         Ok(DuePage { streams, next: page.next })

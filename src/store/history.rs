@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     keys,
     registry::Tenant,
-    retry,
+    retry::{self, pages},
     rows::{self, BadRow, IdentityRow, RecordedEvent, Stream},
     table::{Page, Range, ReadError, Table},
 };
@@ -19,7 +19,7 @@ use crate::domain::{
 /// whole, beside us, on a small instance.
 pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Most rows that one storage query gives.
-pub const MAX_PAGE: usize = 1_000;
+pub const MAX_PAGE: usize = pages::MAX_ROWS;
 /// Storage queries that one page may take where most rows are filtered out.
 const QUERIES: usize = 8;
 /// Pages that one count may take.
@@ -188,16 +188,8 @@ impl History {
         Ok((events, more))
     }
 
-    /// One storage query; asked again for fewer rows when the answer would not fit into memory.
     async fn scan(&self, partition: PartitionId, range: &Range, limit: usize) -> Result<Page, ReadError> {
-        let partition = partition.to_string();
-        let mut limit = limit.clamp(1, MAX_PAGE);
-        loop {
-            match retry::read(|| self.table.scan(&self.tenant.table, &partition, range, limit)).await {
-                Err(ReadError::TooLarge) if limit > 1 => limit = (limit / 8).max(1),
-                page => return page,
-            }
-        }
+        pages::scan(&self.table, &self.tenant.table, &partition.to_string(), range, limit).await
     }
 
     /// Every stored event with this id: one for each source that used it.
@@ -209,8 +201,9 @@ impl History {
         let scans = self.tenant.partitions().map(|partition| {
             let range = &range;
             async move {
-                let page = self.scan(partition, range, 100).await?;
-                let rows = page.rows.iter().map(|stored| Ok((partition, IdentityRow::read(&stored.row)?)));
+                let name = partition.to_string();
+                let found = pages::all(&self.table, &self.tenant.table, &name, range, 100).await?;
+                let rows = found.iter().map(|stored| Ok((partition, IdentityRow::read(&stored.row)?)));
                 rows.collect::<Result<Vec<_>, HistoryError>>()
             }
         });

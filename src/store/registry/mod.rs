@@ -31,7 +31,7 @@ pub use self::{
 };
 use super::{
     keys,
-    retry::{self, WriteError},
+    retry::{self, WriteError, pages},
     rows::BadRow,
     table::{ETag, Range, ReadError, StoredRow, TableName},
 };
@@ -237,8 +237,8 @@ impl Registry {
     ) -> Result<Vec<T>, RegistryError> {
         let mut all = Vec::new();
         loop {
-            let scan = || self.places.shared().scan(&self.name, PARTITION, &range, LIST_PAGE);
-            let page = match retry::read(scan).await {
+            let scan = pages::scan(self.places.shared(), &self.name, PARTITION, &range, LIST_PAGE);
+            let page = match scan.await {
                 Err(ReadError::NoTable) => return Ok(all),
                 page => page?,
             };
