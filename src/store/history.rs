@@ -1,6 +1,9 @@
 //! Reading: streams, their history, single events.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use super::{
     keys,
@@ -166,22 +169,21 @@ impl History {
         let partition = self.partition_of(name);
         let to = if order == Order::Asc { keys::LAST_VERSION } else { last };
         let mut range = keys::events_between(name, first, to);
-        let mut events: Vec<RecordedEvent> = Vec::new();
         let count = usize::try_from(last - first + 1).unwrap_or(MAX_PAGE);
-        let (mut bytes, mut more) = (0, false);
-        while events.len() < count {
-            let page = self.scan(partition, &range, count - events.len()).await?;
-            for stored in &page.rows {
-                let event = RecordedEvent::read(partition, &stored.row)?;
-                bytes += event.data.as_bytes().len();
-                events.push(event);
+        let (mut held, mut read, mut more) = (Held::default(), 0, false);
+        while read < count {
+            let page = self.scan(partition, &range, count - read).await?;
+            for stored in page.rows {
+                held.push(RecordedEvent::read(partition, &stored.row)?, order);
+                read += 1;
             }
             more = page.next.is_some();
             match page.next {
-                Some(next) if order == Order::Desc || bytes < PAGE_BYTES => range.from = next,
+                Some(next) if order == Order::Desc || held.bytes < PAGE_BYTES => range.from = next,
                 _ => break,
             }
         }
+        let mut events = Vec::from(held.events);
         if order == Order::Desc {
             events.reverse();
         }
@@ -357,17 +359,40 @@ impl History {
     }
 }
 
+/// Events on their way into a page, oldest in front.
+#[derive(Default)]
+struct Held {
+    events: VecDeque<RecordedEvent>,
+    bytes: usize,
+}
+
+impl Held {
+    /// Takes one more. Newest first, the oldest of those before it go that no page has room for behind the
+    /// newer ones: [`cut`] would take them out in the end, when a thousand large ones lie in memory.
+    fn push(&mut self, event: RecordedEvent, order: Order) {
+        self.bytes += weight(&event);
+        self.events.push_back(event);
+        while order == Order::Desc && self.bytes > PAGE_BYTES && self.events.len() > 1 {
+            self.bytes -= self.events.pop_front().as_ref().map_or(0, weight);
+        }
+    }
+}
+
+/// What an event takes in a page.
+fn weight(event: &RecordedEvent) -> usize {
+    match &event.data {
+        Data::Binary(data) => data.len() * 4 / 3,
+        data => data.as_bytes().len(),
+    }
+}
+
 /// Ends a page before it holds more than [`PAGE_BYTES`] of data; keeps at least one event.
 fn cut(events: &mut Vec<RecordedEvent>) -> bool {
     let mut bytes = 0;
     let fitting = events
         .iter()
         .take_while(|event| {
-            let len = match &event.data {
-                Data::Binary(data) => data.len() * 4 / 3,
-                data => data.as_bytes().len(),
-            };
-            bytes += len;
+            bytes += weight(event);
             bytes <= PAGE_BYTES
         })
         .count();
@@ -376,3 +401,6 @@ fn cut(events: &mut Vec<RecordedEvent>) -> bool {
     events.truncate(keep);
     cut
 }
+
+#[cfg(test)]
+mod tests;
