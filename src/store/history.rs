@@ -232,6 +232,19 @@ impl History {
         self.at(partition, &IdentityRow::read(&stored.row)?).await.map(Some)
     }
 
+    /// Whether a partition holds an event of this identity.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub(super) async fn is_stored(
+        &self,
+        partition: PartitionId,
+        identity: &Identity,
+    ) -> Result<bool, ReadError> {
+        let (name, key) = (partition.to_string(), keys::identity(identity));
+        Ok(retry::read(|| self.table.get(&self.tenant.table, &name, &key)).await?.is_some())
+    }
+
     /// One version of a stream that is known to lie in this partition.
     ///
     /// # Errors

@@ -1,0 +1,119 @@
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+
+use super::*;
+use crate::{
+    domain::timestamp::SystemClock,
+    store::{
+        append::Debtor,
+        embedded::LazyEmbedded,
+        history::Order,
+        keys,
+        registry::{NoSilos, RegistryError},
+        table::{Batch, CommitError, ETag, Op, Page, Range, ReadError, Row, StoredRow, Table, TableName},
+    },
+};
+
+#[derive(Debug)]
+struct NoDebts;
+
+impl Debtor for NoDebts {
+    fn owed(&self, _: crate::domain::position::PartitionId, _: u64) {}
+}
+
+fn store(folder: &std::path::Path) -> Store {
+    store_on(Arc::new(LazyEmbedded::new(folder.to_owned())))
+}
+
+fn store_on(table: Arc<dyn Table>) -> Store {
+    Store::new(table, Box::new(NoSilos), Arc::new(SystemClock), Box::new(|_| Arc::new(NoDebts)))
+}
+
+async fn told(store: &Store, tenant: &Arc<Tenant>) -> Vec<String> {
+    let audit = crate::domain::ids::StreamName::new("tenant".parse().unwrap(), "audit".parse().unwrap());
+    let page = store.history(tenant).events(&audit, None, 100, Order::Asc).await.unwrap();
+    page.events.iter().map(|event| event.envelope.event_type.to_string()).collect()
+}
+
+/// The process that made a change ends before it tells of it: whoever comes next does, once.
+#[tokio::test]
+async fn a_change_that_was_not_told_is_told_later_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let id: TenantId = "acme".parse().unwrap();
+    let author = Author::command_line();
+    let (tenant, new) = store.registry.put(&id, &Settings::default(), &author).await.unwrap();
+    assert!(new && told(&store, &tenant).await.is_empty());
+    let renamed = Settings { display_name: Some("Acme".to_owned()), ..Settings::default() };
+    let (untold, _) = store.registry.put(&id, &renamed, &author).await.unwrap();
+    assert_eq!(untold.pending.len(), 2);
+    assert_eq!(store.announce(&untold).await, Ok(2));
+    // Two who come at once tell the same, under the same ids.
+    store.announce(&untold).await.unwrap();
+    assert_eq!(told(&store, &tenant).await, ["annals.tenant.added", "annals.tenant.changed"]);
+    let settled = store.registry.get(&id).await.unwrap().unwrap();
+    assert_eq!(store.announce(&settled).await, Ok(0));
+}
+
+#[tokio::test]
+async fn what_a_tenant_was_given_for_good_cannot_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let id: TenantId = "acme".parse().unwrap();
+    let administration = store.administration(Author::command_line());
+    administration.put(&id, &Settings::default()).await.unwrap();
+    let changes = [
+        ("partitions", Settings { partitions: 2, ..Settings::default() }),
+        ("attention", Settings { attention: vec!["late".to_owned()], ..Settings::default() }),
+        (
+            "storage",
+            Settings {
+                storage: crate::store::registry::Place::Connection("x".to_owned()),
+                ..Settings::default()
+            },
+        ),
+    ];
+    for (name, settings) in changes {
+        let refused = administration.put(&id, &settings).await;
+        assert!(matches!(refused, Err(RegistryError::Fixed(fixed)) if fixed == name), "{refused:?}");
+    }
+    assert!(matches!(administration.put(&system(), &Settings::default()).await, Err(RegistryError::System)));
+    assert!(matches!(administration.set_closed(&system(), true).await, Err(RegistryError::System)));
+    assert!(matches!(administration.delete_data(&id).await, Err(RegistryError::NotClosed)));
+}
+
+fn event(id: &str, subject: &str) -> NewEvent {
+    let event = json!({ "specversion": "1.0", "id": id, "source": "/s", "type": "t.x", "subject": subject });
+    let elements = crate::domain::message::decode_document(event.to_string().as_bytes()).unwrap();
+    elements.into_iter().next().unwrap().event.unwrap()
+}
+
+/// A closed tenant answers what it has stored, and nothing else: not the same identity under a subject that
+/// leads into another partition either.
+#[tokio::test]
+async fn a_closed_tenant_takes_no_event_again_under_another_subject() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let id: TenantId = "acme".parse().unwrap();
+    let administration = store.administration(Author::command_line());
+    let settings = Settings { partitions: 8, ..Settings::default() };
+    let (tenant, _) = administration.put(&id, &settings).await.unwrap();
+    let append = async |tenant: &Arc<Tenant>, subject: &str| {
+        let delivery = super::super::Delivery::direct(crate::domain::event::RecordedBy::queue());
+        store.append(tenant, vec![event("e", subject)], delivery, Instant::now() + PATIENCE).await
+    };
+    let first = append(&tenant, "a").await.unwrap();
+    let closed = administration.set_closed(&id, true).await.unwrap();
+    let again = append(&closed, "a").await.unwrap();
+    assert!(again[0].duplicate && again[0].stored == first[0].stored);
+    for subject in (0..20).map(|n| format!("other-{n}")) {
+        match append(&closed, &subject).await {
+            Err(StoreError::Closed) => {}
+            // In the same partition the identity stands for another content.
+            Err(StoreError::Refused(_)) => {}
+            other => panic!("{subject}: {other:?}"),
+        }
+    }
+}
