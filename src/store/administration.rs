@@ -167,7 +167,7 @@ impl Administration<'_> {
             expires,
             enabled: true,
         };
-        self.store.registry.put_key(&key, "annals.tenant.key-created", &self.author).await?;
+        self.store.registry.put_key(&key, &self.author).await?;
         self.tell_of(tenant).await;
         Ok((presented, key))
     }
@@ -182,13 +182,9 @@ impl Administration<'_> {
         id: &KeyId,
         enabled: bool,
     ) -> Result<ApiKey, RegistryError> {
-        let key = self.store.registry.key_of(tenant, id).await?;
-        if key.enabled == enabled {
-            return Ok(key);
-        }
         let kind = if enabled { "annals.tenant.key-enabled" } else { "annals.tenant.key-disabled" };
-        let key = ApiKey { enabled, ..key };
-        self.store.registry.put_key(&key, kind, &self.author).await?;
+        let change = |key: &ApiKey| (key.enabled != enabled).then(|| ApiKey { enabled, ..key.clone() });
+        let key = self.store.registry.change_key(tenant, id, kind, &self.author, change).await?;
         self.tell_of(tenant).await;
         Ok(key)
     }
@@ -203,12 +199,15 @@ impl Administration<'_> {
         id: &KeyId,
         grace: Duration,
     ) -> Result<(PresentedKey, ApiKey), RegistryError> {
-        let key = self.store.registry.key_of(tenant, id).await?;
-        let presented = PresentedKey::random(key.id.clone());
-        let until = self.store.clock.now().to_micros().plus(grace);
-        let previous = (!grace.is_zero()).then_some((key.hash, until));
-        let key = ApiKey { hash: presented.hash(), previous, ..key };
-        self.store.registry.put_key(&key, "annals.tenant.key-rotated", &self.author).await?;
+        let presented = PresentedKey::random(id.clone());
+        let (hash, until) = (presented.hash(), self.store.clock.now().to_micros().plus(grace));
+        // With this secret already, it was done, and the answer was lost.
+        let change = |key: &ApiKey| {
+            let previous = (!grace.is_zero()).then_some((key.hash, until));
+            (key.hash != hash).then(|| ApiKey { hash, previous, ..key.clone() })
+        };
+        let kind = "annals.tenant.key-rotated";
+        let key = self.store.registry.change_key(tenant, id, kind, &self.author, change).await?;
         self.tell_of(tenant).await;
         Ok((presented, key))
     }

@@ -117,3 +117,76 @@ async fn a_closed_tenant_takes_no_event_again_under_another_subject() {
         }
     }
 }
+
+/// A table in which something else happens right after the next key was read.
+struct Meanwhile {
+    table: Arc<dyn Table>,
+    happens: Mutex<Option<BoxFuture<'static, ()>>>,
+}
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meanwhile")
+    }
+}
+
+#[async_trait]
+impl Table for Meanwhile {
+    async fn create_table(&self, table: &TableName) -> Result<(), ReadError> {
+        self.table.create_table(table).await
+    }
+
+    async fn delete_table(&self, table: &TableName) -> Result<(), ReadError> {
+        self.table.delete_table(table).await
+    }
+
+    async fn commit(&self, table: &TableName, batch: &Batch) -> Result<Option<ETag>, CommitError> {
+        self.table.commit(table, batch).await
+    }
+
+    async fn get(
+        &self,
+        table: &TableName,
+        partition: &str,
+        key: &str,
+    ) -> Result<Option<StoredRow>, ReadError> {
+        let row = self.table.get(table, partition, key).await;
+        let happens = if key.starts_with("k|") { self.happens.lock().unwrap().take() } else { None };
+        if let Some(happens) = happens {
+            happens.await;
+        }
+        row
+    }
+
+    async fn scan(
+        &self,
+        table: &TableName,
+        partition: &str,
+        range: &Range,
+        limit: usize,
+    ) -> Result<Page, ReadError> {
+        self.table.scan(table, partition, range, limit).await
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_disabled_while_it_is_rotated_stays_disabled() {
+    let folder = tempfile::tempdir().unwrap();
+    let table: Arc<dyn Table> = Arc::new(LazyEmbedded::new(folder.path().to_owned()));
+    let other = Arc::new(store_on(Arc::clone(&table)));
+    let id: TenantId = "acme".parse().unwrap();
+    let administration = other.administration(Author::command_line());
+    administration.put(&id, &Settings::default()).await.unwrap();
+    let (first, key) = administration.create_key(&id, "x", vec![Role::Reader], None).await.unwrap();
+    let (meanwhile, tenant, name) = (Arc::clone(&other), id.clone(), key.id.clone());
+    let happens = Box::pin(async move {
+        meanwhile.administration(Author::command_line()).set_key(&tenant, &name, false).await.unwrap();
+    });
+    let store = store_on(Arc::new(Meanwhile { table, happens: Mutex::new(Some(happens)) }));
+    let grace = Duration::from_secs(60);
+    let (second, rotated) =
+        store.administration(Author::command_line()).rotate_key(&id, &key.id, grace).await.unwrap();
+    let now = other.registry.api_keys(&id).await.unwrap().remove(0);
+    assert_eq!((now.enabled, &now), (false, &rotated));
+    assert_eq!((now.hash, now.previous.unwrap().0), (second.hash(), first.hash()));
+}

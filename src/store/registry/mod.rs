@@ -202,11 +202,11 @@ impl Registry {
         self.all(keys::grants(tenant), |row| Ok(Grant::read(row)?)).await
     }
 
-    /// A key of a tenant, read past the cache.
-    pub(super) async fn key_of(&self, tenant: &TenantId, id: &KeyId) -> Result<ApiKey, RegistryError> {
-        let row = self.row(&keys::api_key(id.as_str())).await?;
-        let key = row.map(|stored| ApiKey::read(&stored.row)).transpose()?;
-        key.filter(|key| key.tenant == *tenant).ok_or(RegistryError::UnknownKey)
+    /// A key of a tenant and its version, read past the cache.
+    async fn key_of(&self, tenant: &TenantId, id: &KeyId) -> Result<(ApiKey, ETag), RegistryError> {
+        let stored = self.row(&keys::api_key(id.as_str())).await?.ok_or(RegistryError::UnknownKey)?;
+        let key = ApiKey::read(&stored.row)?;
+        if key.tenant == *tenant { Ok((key, stored.etag)) } else { Err(RegistryError::UnknownKey) }
     }
 
     /// A tenant as it is now, read past the cache.
