@@ -190,3 +190,40 @@ async fn a_key_that_is_disabled_while_it_is_rotated_stays_disabled() {
     assert_eq!((now.enabled, &now), (false, &rotated));
     assert_eq!((now.hash, now.previous.unwrap().0), (second.hash(), first.hash()));
 }
+
+/// Makes a row one that says nothing.
+async fn damage(table: &Arc<dyn Table>, name: &TableName, partition: &str, key: String) {
+    let batch = Batch::new(partition, vec![Op::Upsert(Row::new(key))]).unwrap();
+    table.commit(name, &batch).await.unwrap();
+}
+
+/// Rounds go over all tenants, all debts, and all that is due: one row must not stop them.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_passed_over_in_rounds_and_told_when_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let table: Arc<dyn Table> = Arc::new(LazyEmbedded::new(folder.path().to_owned()));
+    let store = store_on(Arc::clone(&table));
+    let administration = store.administration(Author::command_line());
+    let [acme, bad]: [TenantId; 2] = ["acme", "bad"].map(|id| id.parse().unwrap());
+    let (tenant, _) = administration.put(&acme, &Settings::default()).await.unwrap();
+    let registry = TableName::new("annalsregistry").unwrap();
+    damage(&table, &registry, "tenants", keys::tenant(&bad)).await;
+    let mut listed: Vec<_> =
+        store.registry.by_lot().await.unwrap().iter().map(|tenant| tenant.id.to_string()).collect();
+    listed.sort();
+    assert_eq!(listed, ["acme", SYSTEM]);
+    assert!(matches!(store.registry.get(&bad).await, Err(RegistryError::Bad(_))));
+    damage(&table, &registry, "tenants", keys::api_key("0")).await;
+    let (_, key) = administration.create_key(&acme, "x", vec![Role::Reader], None).await.unwrap();
+    assert_eq!(store.registry.api_keys(&acme).await.unwrap(), [key]);
+
+    let (first, now) = (tenant.partitions().next().unwrap(), store.clock.now().to_micros());
+    let (debts, dues) = (store.debts(&tenant), store.dues(&tenant));
+    debts.owe(first, 1, now).await.unwrap();
+    debts.owe(first, 3, now).await.unwrap();
+    damage(&table, &tenant.table, &first.to_string(), keys::debt(2)).await;
+    let owed: Vec<_> = debts.oldest(first).await.unwrap().into_iter().map(|(last, _)| last).collect();
+    assert_eq!(owed, [1, 3]);
+    damage(&table, &tenant.table, &first.to_string(), keys::due_until(now).from).await;
+    assert!(dues.until(first, now, None).await.unwrap().streams.is_empty());
+}

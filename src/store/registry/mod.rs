@@ -33,7 +33,7 @@ use super::{
     keys,
     retry::{self, WriteError, pages},
     rows::BadRow,
-    table::{ETag, Range, ReadError, StoredRow, TableName},
+    table::{ETag, Range, ReadError, Row, StoredRow, TableName},
 };
 use crate::domain::{ids::TenantId, timestamp::Clock};
 
@@ -133,12 +133,13 @@ impl Registry {
         self.tenants.holds(id)
     }
 
-    /// All tenants, the system's own among them.
+    /// All tenants, the system's own among them. One whose row cannot be read is passed over.
     ///
     /// # Errors
     /// [`RegistryError`] when storage cannot be read.
     pub async fn list(&self) -> Result<Vec<Arc<Tenant>>, RegistryError> {
-        self.all(keys::tenants(), |row| Ok(Arc::new(Tenant::read(row)?))).await
+        let read = |row: &Row| Ok(BadRow::passed_over(Tenant::read(row)).map(Arc::new));
+        Ok(self.all(keys::tenants(), read).await?.into_iter().flatten().collect())
     }
 
     /// All tenants by lot: for rounds that end after some time. In the order of their names those behind a
@@ -166,13 +167,13 @@ impl Registry {
         Ok(key)
     }
 
-    /// The keys of a tenant.
+    /// The keys of a tenant. A key that cannot be read may be anybody's, and is passed over.
     ///
     /// # Errors
     /// [`RegistryError`] when storage cannot be read.
     pub async fn api_keys(&self, tenant: &TenantId) -> Result<Vec<ApiKey>, RegistryError> {
-        let all = self.all(keys::api_keys(), |row| Ok(ApiKey::read(row)?)).await?;
-        Ok(all.into_iter().filter(|key| key.tenant == *tenant).collect())
+        let all = self.all(keys::api_keys(), |row| Ok(BadRow::passed_over(ApiKey::read(row)))).await?;
+        Ok(all.into_iter().flatten().filter(|key| key.tenant == *tenant).collect())
     }
 
     /// What a principal may do in a tenant. It may be 10 seconds old.
@@ -233,7 +234,7 @@ impl Registry {
     async fn all<T>(
         &self,
         mut range: Range,
-        read: impl Fn(&super::table::Row) -> Result<T, RegistryError>,
+        read: impl Fn(&Row) -> Result<T, RegistryError>,
     ) -> Result<Vec<T>, RegistryError> {
         let mut all = Vec::new();
         loop {
