@@ -96,7 +96,7 @@ impl Run<'_> {
         let middle = work.digest.is_none();
         if middle && (first..=last).contains(&work.at) && first <= last {
             // The run began inside this commit.
-            work.at = first - 1;
+            work.at = first.saturating_sub(1);
         }
         if row.key != keys::commit(last) || last < first {
             return Err(differs("a key that is its last sequence".to_owned(), format!("{first} to {last}")));

@@ -14,6 +14,7 @@ use crate::{
         position::PartitionId,
         timestamp::{SystemClock, Timestamp},
     },
+    feed::all_stream::{Place, Places},
     store::{
         Delivery, Store,
         append::Debtor,
@@ -22,7 +23,7 @@ use crate::{
         history::Order,
         keys,
         registry::{Author, ChangeFeed, NoSilos, Settings, Tenant},
-        table::{Op, Row},
+        table::{Op, Row, Value},
     },
     verify::{Options, Outcome, Wanted, completeness, verify},
 };
@@ -104,6 +105,30 @@ async fn a_verification_ends_and_misses_nothing() {
     let beyond = Batch::new(first.to_string(), vec![Op::Insert(Row::new(keys::commit(end + 1)))]).unwrap();
     world.table.commit(&world.tenant.table, &beyond).await.unwrap();
     assert_eq!(differences().await, 1, "a commit behind the head is seen");
+}
+
+/// A run that begins in the middle of the log meets a commit that says that it begins before everything.
+#[tokio::test]
+async fn a_damaged_commit_is_a_difference_wherever_a_run_begins() {
+    let world = World::new().await;
+    let (log, first) = (world.store.log(&world.tenant), PartitionId::new(0).unwrap());
+    let commit = world.table.get(&world.tenant.table, &first.to_string(), &keys::commit(5)).await.unwrap();
+    let mut row = commit.unwrap().row;
+    row.properties
+        .iter_mut()
+        .filter(|(name, _)| name == "First")
+        .for_each(|(_, value)| *value = Value::Int(0));
+    let damaged = Batch::new(first.to_string(), vec![Op::Upsert(row)]).unwrap();
+    world.table.commit(&world.tenant.table, &damaged).await.unwrap();
+    for sequence in [4, 0] {
+        let mut from = Places::default();
+        from.set(first, Place { sequence, ..Place::default() });
+        let options = Options { from: Some(from), ..Options::default() };
+        match verify(&log, &options, None, None, &|_| {}).await.unwrap() {
+            Outcome::Done(report) => assert_eq!(report.differences.len(), 1, "from {sequence}"),
+            Outcome::More(_) => panic!("it has all the time it wants"),
+        }
+    }
 }
 
 #[tokio::test]
