@@ -1,8 +1,14 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    domain::{position::Position, timestamp::Timestamp},
+    domain::{
+        ids::{EventId, Source, StreamName},
+        position::{PartitionId, Position},
+        timestamp::Timestamp,
+    },
     store::rows::Envelope,
 };
 
@@ -44,7 +50,7 @@ fn newest_first_no_more_is_held_than_one_page_and_one_event() {
     let text: std::sync::Arc<str> = "x".repeat(512 << 10).into();
     let mut held = Held::default();
     for version in 1..=1_000 {
-        held.push(event(version, Data::Json(text.clone())), Order::Desc);
+        held.push(event(version, Data::Json(std::sync::Arc::clone(&text))), Order::Desc);
         let bytes: usize = held.events.iter().map(|event| event.data.as_bytes().len()).sum();
         assert!(bytes <= PAGE_BYTES, "{bytes} bytes are held");
     }

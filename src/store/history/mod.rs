@@ -1,33 +1,29 @@
 //! Reading: streams, their history, single events.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+mod page;
+mod streams;
 
+use std::sync::Arc;
+
+use self::page::{Held, cut};
+pub use self::{
+    page::PAGE_BYTES,
+    streams::{COUNTED, ListFrom, ListedStream, StreamPage},
+};
 use super::{
     keys,
     registry::Tenant,
     retry::{self, pages},
-    rows::{self, BadRow, IdentityRow, RecordedEvent, Stream},
+    rows::{BadRow, IdentityRow, RecordedEvent, Stream},
     table::{Page, Range, ReadError, Table},
 };
 use crate::domain::{
-    event::Data,
-    ids::{Category, EventId, Identity, Source, Status, StreamName},
+    ids::{EventId, Identity, Source, StreamName},
     position::PartitionId,
 };
 
-/// Bytes of data after which a page ends, whatever its limit: the Functions host buffers answers
-/// whole, beside us, on a small instance.
-pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Most rows that one storage query gives.
 pub const MAX_PAGE: usize = pages::MAX_ROWS;
-/// Storage queries that one page may take where most rows are filtered out.
-const QUERIES: usize = 8;
-/// Pages that one count may take.
-pub const COUNTED: usize = 64;
-
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
@@ -56,33 +52,6 @@ pub struct HistoryPage {
     pub events: Vec<RecordedEvent>,
     /// Version at which the history goes on; `None` at its end.
     pub next: Option<u64>,
-}
-
-/// A stream in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedStream {
-    /// Its name.
-    pub name: StreamName,
-    /// What is kept of it.
-    pub stream: Stream,
-}
-
-/// Where a list of streams goes on.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct ListFrom {
-    /// The partition.
-    pub partition: PartitionId,
-    /// The row key in it.
-    pub key: String,
-}
-
-/// Part of a list of streams.
-#[derive(Debug)]
-pub struct StreamPage {
-    /// The streams.
-    pub streams: Vec<ListedStream>,
-    /// Where the list goes on; `None` at its end.
-    pub next: Option<ListFrom>,
 }
 
 /// Reads one tenant. It has no way to name another one's table.
@@ -272,148 +241,4 @@ impl History {
     ) -> Result<RecordedEvent, HistoryError> {
         self.version(partition, &index.stream, index.version).await
     }
-
-    /// Streams, by category and status, in the order of their keys within each partition.
-    ///
-    /// A status that wants attention is found through its own index when the category is given; any
-    /// other filter looks at every stream. Such a page may be short, even empty, while `next`
-    /// leads on.
-    ///
-    /// # Errors
-    /// [`HistoryError`].
-    pub async fn streams(
-        &self,
-        category: Option<&Category>,
-        status: Option<&Status>,
-        from: Option<ListFrom>,
-        limit: usize,
-    ) -> Result<StreamPage, HistoryError> {
-        let indexed =
-            status.filter(|status| self.tenant.settings.wants_attention(status.as_str())).zip(category);
-        let whole = match indexed {
-            Some((status, category)) => keys::attentions(category.as_str(), status.as_str()),
-            None => keys::streams(category.map(Category::as_str)),
-        };
-        let (mut streams, mut at) = (Vec::new(), from);
-        for _ in 0..QUERIES {
-            let place = at.take().or_else(|| self.first_of(&whole));
-            let Some(place) =
-                place.filter(|place| place.partition.number() < self.tenant.settings.partitions)
-            else {
-                return Ok(StreamPage { streams, next: None });
-            };
-            let range = Range { from: place.key, to: whole.to.clone() };
-            let page = self.scan(place.partition, &range, limit - streams.len()).await?;
-            for stored in &page.rows {
-                let listed = match indexed {
-                    Some(_) => self.linked(place.partition, &rows::linked_stream(&stored.row)?).await?,
-                    None => {
-                        Some(Stream::read(&stored.row)?).map(|(name, stream)| ListedStream { name, stream })
-                    }
-                };
-                let wanted = |listed: &ListedStream| match (status, &listed.stream.status) {
-                    (Some(status), Some(set)) => set.status == *status,
-                    (Some(_), None) => false,
-                    (None, _) => true,
-                };
-                streams.extend(listed.filter(wanted));
-            }
-            at = match page.next {
-                Some(key) => Some(ListFrom { partition: place.partition, key }),
-                None => PartitionId::new(place.partition.number() + 1)
-                    .map(|partition| ListFrom { partition, key: whole.from.clone() })
-                    .filter(|next| next.partition.number() < self.tenant.settings.partitions),
-            };
-            if at.is_none() || streams.len() >= limit {
-                break;
-            }
-        }
-        Ok(StreamPage { streams, next: at })
-    }
-
-    /// How many streams want attention, by what for, and whether all were counted: at most
-    /// [`COUNTED`] pages are read.
-    ///
-    /// # Errors
-    /// [`HistoryError`].
-    pub async fn attention(&self) -> Result<(BTreeMap<&'static str, u64>, bool), HistoryError> {
-        let (mut counts, mut pages) = (BTreeMap::new(), 0);
-        for partition in self.tenant.partitions() {
-            let mut range = keys::all_attentions();
-            loop {
-                if pages == COUNTED {
-                    return Ok((counts, false));
-                }
-                pages += 1;
-                let page = self.scan(partition, &range, MAX_PAGE).await?;
-                for status in page.rows.iter().filter_map(|stored| keys::attention_status(&stored.row.key)) {
-                    *counts.entry(status).or_default() += 1;
-                }
-                match page.next {
-                    Some(next) => range.from = next,
-                    None => break,
-                }
-            }
-        }
-        Ok((counts, true))
-    }
-
-    fn first_of(&self, whole: &Range) -> Option<ListFrom> {
-        self.tenant.partitions().next().map(|partition| ListFrom { partition, key: whole.from.clone() })
-    }
-
-    async fn linked(
-        &self,
-        partition: PartitionId,
-        name: &StreamName,
-    ) -> Result<Option<ListedStream>, HistoryError> {
-        let stream = self.stream_in(partition, name).await?;
-        Ok(stream.map(|stream| ListedStream { name: name.clone(), stream }))
-    }
 }
-
-/// Events on their way into a page, oldest in front.
-#[derive(Default)]
-struct Held {
-    events: VecDeque<RecordedEvent>,
-    bytes: usize,
-}
-
-impl Held {
-    /// Takes one more. Newest first, the oldest of those before it go that no page has room for behind the
-    /// newer ones: [`cut`] would take them out in the end, when a thousand large ones lie in memory.
-    fn push(&mut self, event: RecordedEvent, order: Order) {
-        self.bytes += weight(&event);
-        self.events.push_back(event);
-        while order == Order::Desc && self.bytes > PAGE_BYTES && self.events.len() > 1 {
-            self.bytes -= self.events.pop_front().as_ref().map_or(0, weight);
-        }
-    }
-}
-
-/// What an event takes in a page.
-fn weight(event: &RecordedEvent) -> usize {
-    match &event.data {
-        Data::Binary(data) => data.len() * 4 / 3,
-        data => data.as_bytes().len(),
-    }
-}
-
-/// Ends a page before it holds more than [`PAGE_BYTES`] of data; keeps at least one event.
-fn cut(events: &mut Vec<RecordedEvent>) -> bool {
-    let mut bytes = 0;
-    let fitting = events
-        .iter()
-        .take_while(|event| {
-            bytes += weight(event);
-            bytes <= PAGE_BYTES
-        })
-        .count();
-    let keep = fitting.max(1).min(events.len());
-    let cut = keep < events.len();
-    events.truncate(keep);
-    cut
-}
-
-#[cfg(test)]
-mod tests;
