@@ -1,5 +1,7 @@
 //! What somebody asks for when a tenant is added or changed, over HTTP and on the command line alike.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -9,6 +11,7 @@ use crate::{
         position::PartitionId,
         redaction::Rules,
     },
+    links::PublicUrl,
     store::registry::{ChangeFeed, Place, ReadAudit, Settings},
 };
 
@@ -18,6 +21,8 @@ const MAX_NAME: usize = 256;
 const MAX_FILTERS: (usize, usize) = (64, 512);
 /// Most statuses that want attention.
 const MAX_ATTENTION: usize = 32;
+/// Longest time that a rotated secret goes on counting: a week.
+const MAX_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Longest settings, in bytes of JSON: a change is kept beside the settings until the tenant's audit stream
 /// tells of it, before and after, in one property of 64 KiB.
 const MAX_SETTINGS: usize = 16 * 1024;
@@ -137,6 +142,27 @@ fn check_length(settings: &Settings) -> Result<(), Invalid> {
         lists.into_iter().max_by_key(|(_, length)| *length).map_or("changeFeed.types", |(name, _)| name);
     let rule = format!("must be shorter: all settings are at most {MAX_SETTINGS} bytes of JSON, got {whole}");
     Err(Invalid::new(longest, rule))
+}
+
+/// A change feed is asked for where nobody knows where its links are to lead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a change feed carries links: ANNALS_PUBLIC_URL must be set before one is switched on")]
+pub struct NoPublicUrl;
+
+/// Checks that what a change feed would carry can be made.
+///
+/// # Errors
+/// [`NoPublicUrl`].
+pub fn check_feed(public_url: Option<&PublicUrl>, settings: &Settings) -> Result<(), NoPublicUrl> {
+    if settings.change_feed.enabled && public_url.is_none() { Err(NoPublicUrl) } else { Ok(()) }
+}
+
+/// Checks for how long the secret of a key is to count on when it has another.
+///
+/// # Errors
+/// [`Invalid`] for more than a week.
+pub fn check_grace(grace: Duration) -> Result<(), Invalid> {
+    if grace > MAX_GRACE { Err(Invalid::new("graceSeconds", "must be at most a week")) } else { Ok(()) }
 }
 
 /// Checks where a tenant's table is to lie, before anything is sent there.

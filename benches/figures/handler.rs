@@ -19,6 +19,7 @@ use crate::{
 };
 
 const STARTS: usize = 15;
+const HOST_VERSION: &str = "4.1037.0.0";
 /// Azurite slows down with the rows of a table.
 const ON_AZURITE: Load = Load { streams: 100, events: 3_000 };
 const ON_EMBEDDED: Load = Load { streams: 2_000, events: 30_000 };
@@ -97,10 +98,10 @@ fn invocations(numbers: std::ops::Range<usize>, streams: usize) -> Vec<String> {
             "Data": { "msg": STANDARD.encode(traffic::instance(n, streams).to_string()) },
             "Metadata": {
                 "DequeueCount": "1",
-                "ExpirationTime": "\"2026-12-01T09:00:00+00:00\"",
+                "ExpirationTime": "2026-12-01T09:00:00+00:00",
                 "Id": format!("\"{n:08}-0000-0000-0000-000000000000\""),
-                "InsertionTime": "\"2026-11-24T09:00:00+00:00\"",
-                "NextVisibleTime": "\"2026-11-24T09:10:00+00:00\"",
+                "InsertionTime": "2026-11-24T09:00:00+00:00",
+                "NextVisibleTime": "2026-11-24T09:10:00+00:00",
                 "PopReceipt": "\"AgAAAAMAAAAAAAAAZ7+X8U1W2QE=\"",
                 "sys": { "MethodName": "ingest", "UtcNow": "2026-11-24T09:00:00.0000000Z", "RandGuid": "c9e1b7a2-5d1c-4c58-a7a5-1b1a2f1a5b77" },
             },
@@ -119,7 +120,15 @@ async fn invoke(client: &Client, base: &str, bodies: Vec<String>) -> anyhow::Res
         tokio::spawn(async move {
             let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
             while let Some(body) = next() {
-                let request = client.post(&url).header("content-type", "application/json").body(body);
+                // A stream has no length: the host sends its invocations chunked.
+                let chunk = futures::stream::iter([Ok::<_, std::io::Error>(body)]);
+                let request = client
+                    .post(&url)
+                    .header("content-type", "application/json; charset=utf-8")
+                    .header("x-azure-functions-hostversion", HOST_VERSION)
+                    .header("x-azure-functions-invocationid", "9d1b7b6a-9d5c-4e0b-8c6e-2f1a7b3c4d5e")
+                    .header("user-agent", format!("Azure-Functions-Host/{HOST_VERSION}"))
+                    .body(reqwest::Body::wrap_stream(chunk));
                 let answer = request.send().await?;
                 let (status, text) = (answer.status(), answer.text().await?);
                 ensure!(status.is_success() && text.contains("\"events\":["), "{status} {text}");

@@ -59,7 +59,8 @@ fn event(n: usize, kind: &str, data: Value, correlation: Option<String>) -> Valu
 /// When one is no event: a mistake in this file.
 pub(crate) fn decoded(messages: impl IntoIterator<Item = Value>) -> anyhow::Result<Vec<NewEvent>> {
     let decode = |message: Value| {
-        let mut elements = decode_document(message.to_string().as_bytes())?;
+        let text = message.to_string();
+        let mut elements = decode_document(text.as_bytes())?;
         Ok(elements.pop().context("one message is one element")?.event?)
     };
     messages.into_iter().map(decode).collect()

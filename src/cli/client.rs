@@ -46,7 +46,6 @@ impl Reach {
             let base = format!("{}/api", url.trim_end_matches('/'));
             return Ok(Client::Remote { client, base, headers: credentials()? });
         }
-        self.place.must_exist()?;
         let app = self.place.app()?;
         let router = http::local_router(&app);
         Ok(Client::Local { app, router })

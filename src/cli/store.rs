@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::show;
 use crate::{
     access::Role,
-    config::Settings,
+    config::{Settings, Storage},
     domain::{ids::TenantId, timestamp::Timestamp},
     host::{self, App},
     http::{TenantView, api_key_view, check_label, check_principal, sorted_roles},
@@ -28,25 +28,30 @@ pub(super) struct Where {
 }
 
 impl Where {
-    /// Refuses a folder that holds no store: reading must not make one.
-    pub(super) fn must_exist(&self) -> anyhow::Result<()> {
-        let named = self.data.clone().or_else(|| match std::env::var_os("AnnalsStorage") {
-            None => std::env::var_os("ANNALS_DATA_DIR").map(PathBuf::from),
-            Some(_) => None,
-        });
-        match named {
-            Some(folder) if !Embedded::is_in(&folder) => bail!("there is no store in {}", folder.display()),
-            _ => Ok(()),
-        }
-    }
-
-    pub(super) fn app(&self) -> anyhow::Result<Arc<App>> {
+    fn settings(&self) -> anyhow::Result<Settings> {
         let lookup = |name: &str| match (&self.data, name) {
             (Some(folder), "ANNALS_DATA_DIR") => Some(folder.display().to_string()),
             (Some(_), "AnnalsStorage" | "AnnalsStorage__tableServiceUri") => None,
             _ => std::env::var(name).ok(),
         };
-        Ok(Arc::new(host::tool(&Settings::for_tools(&lookup)?)?))
+        Ok(Settings::for_tools(&lookup)?)
+    }
+
+    /// The app on storage that is there. Refuses a folder that holds no store: a name with a slip in it
+    /// must not make one.
+    pub(super) fn app(&self) -> anyhow::Result<Arc<App>> {
+        let settings = self.settings()?;
+        match &settings.storage {
+            Storage::Embedded(folder) if !Embedded::is_in(folder) => {
+                bail!("there is no store in {}: `annals tenant add` makes one", folder.display())
+            }
+            _ => Ok(Arc::new(host::tool(&settings)?)),
+        }
+    }
+
+    /// As [`Self::app`], on a folder that may be new.
+    fn new_app(&self) -> anyhow::Result<Arc<App>> {
+        Ok(Arc::new(host::tool(&self.settings()?)?))
     }
 }
 
@@ -146,7 +151,8 @@ impl Change {
 
 /// Runs `annals tenant …`.
 pub(super) async fn tenant(place: &Where, command: TenantCommand) -> anyhow::Result<()> {
-    let app = place.app()?;
+    let adds = matches!(command, TenantCommand::Add { .. });
+    let app = if adds { place.new_app()? } else { place.app()? };
     let administration = app.store.administration(Author::command_line());
     match command {
         TenantCommand::Add { tenant, change, partitions, connection, table_service_uri, attention } => {
@@ -190,6 +196,9 @@ pub(super) async fn tenant(place: &Where, command: TenantCommand) -> anyhow::Res
 async fn put(app: &App, tenant: &TenantId, wanted: Wanted) -> anyhow::Result<()> {
     let known = app.store.registry().get(tenant).await?;
     let settings = wanted.settings(known.as_ref().map(|known| &known.settings))?;
+    if known.is_none_or(|known| !known.settings.change_feed.enabled) {
+        onboarding::check_feed(app.public_url.as_ref(), &settings)?;
+    }
     onboarding::check_place(&app.silos, &settings.storage)?;
     let (tenant, _) = app.store.administration(Author::command_line()).put(tenant, &settings).await?;
     show_json(&json!(TenantView::of(&tenant)))
@@ -226,7 +235,7 @@ pub(super) enum KeyCommand {
     Rotate {
         tenant: TenantId,
         key: String,
-        /// Seconds for which the old secret goes on counting.
+        /// Seconds for which the old secret goes on counting, a week at most.
         #[arg(long, default_value_t = 0)]
         grace: u64,
     },
@@ -256,7 +265,9 @@ pub(super) async fn key(place: &Where, command: KeyCommand) -> anyhow::Result<()
             show_json(&api_key_view(&administration.set_key(&tenant, &id(&key)?, true).await?, None))
         }
         KeyCommand::Rotate { tenant, key, grace } => {
-            let rotated = administration.rotate_key(&tenant, &id(&key)?, Duration::from_secs(grace)).await?;
+            let grace = Duration::from_secs(grace);
+            onboarding::check_grace(grace)?;
+            let rotated = administration.rotate_key(&tenant, &id(&key)?, grace).await?;
             show_json(&api_key_view(&rotated.1, Some(&rotated.0)))
         }
     }

@@ -163,6 +163,15 @@ impl Settings {
                 )
             })
         };
+        let ingest_queue = queue("ANNALS_INGEST_QUEUE", "annals-ingest")?;
+        let publish_queue = queue("ANNALS_PUBLISH_QUEUE", "annals-publish")?;
+        let shared = ingest_queue == publish_queue
+            || ingest_queue.poison().as_ref() == Some(&publish_queue)
+            || publish_queue.poison().as_ref() == Some(&ingest_queue);
+        if shared {
+            let rule = "must not be the queue of ANNALS_INGEST_QUEUE, nor one the poison queue of the other";
+            return Err(ConfigError::new("ANNALS_PUBLISH_QUEUE", rule));
+        }
         url(lookup, "AnnalsEventGrid__topicEndpointUri")?;
         url(lookup, "ANNALS_OTLP_ENDPOINT")?;
         let public_url = url(lookup, "ANNALS_PUBLIC_URL")?;
@@ -173,8 +182,8 @@ impl Settings {
             port: 0,
             storage: storage(lookup)?,
             public_url: public_url.map(PublicUrl::new),
-            ingest_queue: queue("ANNALS_INGEST_QUEUE", "annals-ingest")?,
-            publish_queue: queue("ANNALS_PUBLISH_QUEUE", "annals-publish")?,
+            ingest_queue,
+            publish_queue,
             dev_queues: url(lookup, "ANNALS_DEV_QUEUES")?,
             auth: AuthSettings::none(),
             silos: SiloRules::read(lookup)?,

@@ -59,6 +59,17 @@ fn a_bad_setting_is_named_with_what_is_expected() {
 }
 
 #[test]
+fn the_two_queues_are_two() {
+    let queues =
+        |ingest, publish| read(&[("ANNALS_INGEST_QUEUE", ingest), ("ANNALS_PUBLISH_QUEUE", publish)]);
+    for (ingest, publish) in [("one", "one"), ("one", "one-poison"), ("one-poison", "one")] {
+        let error = queues(ingest, publish).unwrap_err().to_string();
+        assert!(error.starts_with("ANNALS_PUBLISH_QUEUE must not be the queue"), "{error}");
+    }
+    assert!(queues("annals", "annals-publish").is_ok(), "one may begin as the other does");
+}
+
+#[test]
 fn no_error_and_no_debug_repeats_a_key() {
     let secret = "c2VjcmV0LWtleQ==";
     let good = format!("AccountName=a;AccountKey={secret}");

@@ -41,6 +41,15 @@ use crate::telemetry;
 /// Set for the handler: its stdin is held open by `annals dev`, and it ends with it.
 pub const PARENT: &str = "ANNALS_DEV_PARENT";
 
+/// What the shell may hold for another program, and would lead to an account that others use: here
+/// nobody is asked who they are, and the change feed ends with the process. Empty counts as not set.
+const NOT_OURS: [&str; 4] = [
+    "AnnalsStorage",
+    "AnnalsStorage__tableServiceUri",
+    "AnnalsStorage__queueServiceUri",
+    "ANNALS_CHECKPOINT_CONTAINER",
+];
+
 /// Options of `annals dev`.
 #[derive(Debug, Args)]
 pub struct Options {
@@ -166,7 +175,8 @@ fn app_settings(options: &Options, port: u16) -> anyhow::Result<BTreeMap<String,
         (crate::config::DEV, "1".to_owned()),
         ("ANNALS_AUTH", "off".to_owned()),
     ];
-    Ok(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    let pairs = pairs.into_iter().map(|(name, value)| (name.to_owned(), value));
+    Ok(pairs.chain(NOT_OURS.map(|name| (name.to_owned(), String::new()))).collect())
 }
 
 /// The key that signs checkpoints here. Only `annals dev` makes its own: in production, whoever can

@@ -1,6 +1,6 @@
 //! The essentials of a stored event: all of it that may leave the tenant's table unasked.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,7 @@ pub struct Essentials {
     pub actor: Option<String>,
     /// Allow-listed members of `data`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub data: BTreeMap<String, String>,
+    pub data: BTreeMap<Cow<'static, str>, String>,
     /// True when the event came through `ingest`, whose own answer publishes it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ingest: bool,

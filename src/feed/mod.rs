@@ -8,6 +8,8 @@ pub mod all_stream;
 pub mod handover;
 pub mod replay;
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -52,7 +54,7 @@ struct FeedData<'a> {
     event_id: &'a str,
     event_source: &'a str,
     #[serde(flatten)]
-    essentials: &'a std::collections::BTreeMap<String, String>,
+    essentials: &'a BTreeMap<Cow<'static, str>, String>,
     href: String,
 }
 
@@ -89,7 +91,7 @@ impl Feed<'_> {
             id: position.to_string(),
             source: format!("/tenants/{}", tenant.id),
             event_type: essentials.event_type.as_str(),
-            subject: essentials.stream_name().to_string(),
+            subject: format!("{}/{}", essentials.category.as_str(), essentials.stream.as_str()),
             time: essentials.time.unwrap_or(recorded),
             datacontenttype: "application/json",
             sequence: essentials.sequence.to_string(),

@@ -78,7 +78,7 @@ pub(super) enum Failure {
     Panic,
 }
 
-pub(super) type Invoked = Result<Json<Success>, Failure>;
+pub(super) type Invoked = Result<Success, Failure>;
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
@@ -122,7 +122,7 @@ pub(super) async fn invocation(
                 duration_ms,
                 trace_id = about.trace_id(&trace)
             );
-            Ok(Json(if events.is_empty() { success } else { Success::publishing(events) }))
+            Ok(if events.is_empty() { success } else { Success::publishing(events) })
         }
         Err(failure) => {
             let (error, trace_id) = (chain(&failure), trace.id());

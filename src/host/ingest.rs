@@ -118,6 +118,13 @@ pub(super) async fn bury_whole(app: &App, queue: &str, message: &QueueMessage) -
     door.bury(None, &message.body, BROKEN.0, BROKEN.1).await
 }
 
+impl App {
+    /// Whether messages of the queue may be for this tenant.
+    pub(crate) fn queue_serves(&self, id: &TenantId) -> bool {
+        id.as_str() != SYSTEM && self.queue_tenants.as_ref().is_none_or(|tenants| tenants.contains(id))
+    }
+}
+
 enum Taken {
     Stored {
         tenant: Arc<Tenant>,
@@ -142,7 +149,7 @@ struct Door<'a> {
 impl Door<'_> {
     /// Takes one element, whatever becomes of the others of its message. A panic is a bug of ours that
     /// this element meets: from some delivery on it becomes a dead letter.
-    async fn take(&self, element: Element) -> Result<Taken, IngestError> {
+    async fn take(&self, element: Element<'_>) -> Result<Taken, IngestError> {
         let Element { raw, tenant, event } = element;
         let judged = AssertUnwindSafe(self.judge(raw.as_bytes(), tenant.as_ref(), event)).catch_unwind();
         match judged.await {
@@ -223,14 +230,10 @@ impl Door<'_> {
     async fn tenant(&self, named: Option<&TenantId>) -> Result<Option<Arc<Tenant>>, IngestError> {
         match named {
             // What the queue may not write to is as unknown to it as what does not exist.
-            Some(id) if !self.may_write_to(id) => Ok(None),
+            Some(id) if !self.app.queue_serves(id) => Ok(None),
             Some(id) => Ok(self.app.store.registry().get(id).await?),
             None => Ok(None),
         }
-    }
-
-    fn may_write_to(&self, id: &TenantId) -> bool {
-        id.as_str() != SYSTEM && self.app.queue_tenants.as_ref().is_none_or(|tenants| tenants.contains(id))
     }
 
     /// The answer, or the reason for a dead letter.

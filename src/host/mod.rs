@@ -82,7 +82,7 @@ pub fn router(app: Arc<App>, port: u16) -> Router {
         .route("/gauge", post(timers::gauge))
         .route("/http", post(functions::http))
         .route("/checkpoint", post(timers::checkpoint))
-        .route_layer(middleware::from_fn_with_state(port, only_the_host));
+        .route_layer(middleware::from_fn_with_state(Arc::from(format!("127.0.0.1:{port}")), only_the_host));
     Router::new()
         .route("/", get(ping))
         .merge(functions)
@@ -101,9 +101,8 @@ async fn nothing_here() -> Response {
 }
 
 /// Lets an invocation through only when it comes from the Functions host itself.
-async fn only_the_host(State(port): State<u16>, request: Request, next: Next) -> Response {
+async fn only_the_host(State(own): State<Arc<str>>, request: Request, next: Next) -> Response {
     let mut hosts = request.headers().get_all(HOST).iter();
-    let own = format!("127.0.0.1:{port}");
     let genuine =
         hosts.next().is_some_and(|host| host.as_bytes() == own.as_bytes()) && hosts.next().is_none();
     if genuine && request.uri().authority().is_none() {

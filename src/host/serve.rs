@@ -212,8 +212,10 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
             let _ = timeout(GRACE, server).await;
             let ledger = &app.gatekeeper.ledger;
             let waiting = ledger.waiting();
-            let flush = ledger.flush(&app.store, app.store.clock().now());
-            let written = timeout(LAST_WORDS, flush).await.unwrap_or_default();
+            let flush = ledger.flush(&app.store, app.store.clock().now(), LAST_WORDS);
+            // Cut off in the middle, it has written what it has written.
+            let _ = timeout(LAST_WORDS, flush).await;
+            let written = waiting.saturating_sub(ledger.waiting());
             tracing::info!(evt = "handler.stopped", waiting, written, "asked to stop");
             Err(ServeError::Stopped)
         }

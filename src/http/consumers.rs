@@ -5,10 +5,11 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -17,16 +18,19 @@ use crate::{
     domain::{
         event::Expected,
         ids::{Invalid, StreamId},
+        position::PartitionId,
         timestamp::Timestamp,
     },
     feed::all_stream::{Direction, Places},
     host::App,
     links,
-    store::{keys, registry::Tenant},
+    store::{history::HistoryError, keys, log::Log, readers::Readers, registry::Tenant},
 };
 
 /// Times that a place is written again when another worker writes too.
 const TRIES: usize = 4;
+/// Reads of storage at the same time.
+const PARALLEL: usize = 8;
 
 /// What is kept of a consumer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -105,17 +109,60 @@ pub(super) async fn get(
     answer(&app, &tenant, &consumer).await
 }
 
-/// `GET tenants/{tenant}/consumers`.
+#[derive(Deserialize)]
+pub(super) struct ListQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+/// `GET tenants/{tenant}/consumers`, by name.
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     Path(tenant): Path<String>,
+    Query(query): Query<ListQuery>,
 ) -> Result<Response, Problem> {
     let tenant = extract::tenant(&app, &tenant).await?;
+    let limit = extract::limit(query.limit.as_deref())?;
+    let after = match query.cursor.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
+        None => None,
+        Some(Cursor::Consumers { after }) => Some(after),
+        Some(_) => return Err(Cursor::foreign().into()),
+    };
+    let mut page = behind(&app.store.readers(&tenant), after, limit + 1).await?;
+    let more = page.len() > limit;
+    page.truncate(limit);
+    let last = page.last().filter(|_| more);
+    let cursor = last.map(|last| Cursor::Consumers { after: last.name.clone() }.seal(&tenant));
+    let log = app.store.log(&tenant);
+    let heads = heads(&log).await?;
     let mut consumers = Vec::new();
-    for consumer in app.store.readers(&tenant).list::<Consumer>(&keys::consumers()).await? {
-        consumers.push(view(&app, &tenant, &consumer).await?);
+    for consumer in &page {
+        consumers.push(view(&app, &log, &heads, consumer).await?);
     }
-    Ok(Json(json!({ "consumers": consumers })).into_response())
+    Ok(Json(json!({ "consumers": consumers, "cursor": cursor })).into_response())
+}
+
+/// The first consumers behind a name.
+async fn behind(
+    readers: &Readers,
+    mut after: Option<String>,
+    count: usize,
+) -> Result<Vec<Consumer>, Problem> {
+    let mut found = Vec::new();
+    while found.len() < count {
+        let mut range = keys::consumers();
+        if let Some(name) = &after {
+            range.from = keys::consumer(name);
+        }
+        let mut page = readers.list::<Consumer>(&range).await?;
+        page.retain(|consumer| after.as_ref() != Some(&consumer.name));
+        // Storage may give less than there is: the end is where nothing comes.
+        let Some(last) = page.last() else { break };
+        after = Some(last.name.clone());
+        found.append(&mut page);
+    }
+    found.truncate(count);
+    Ok(found)
 }
 
 /// A name is as free as any id of a stream.
@@ -130,30 +177,42 @@ fn seal(tenant: &Tenant, places: &Places) -> String {
 }
 
 async fn answer(app: &App, tenant: &Arc<Tenant>, consumer: &Consumer) -> Result<Response, Problem> {
-    let mut response = Json(view(app, tenant, consumer).await?).into_response();
+    let log = app.store.log(tenant);
+    let mut response = Json(view(app, &log, &heads(&log).await?, consumer).await?).into_response();
     if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", consumer.version)) {
         response.headers_mut().insert(header::ETAG, etag);
     }
     Ok(response)
 }
 
-async fn view(app: &App, tenant: &Arc<Tenant>, consumer: &Consumer) -> Result<Value, Problem> {
-    let (log, now) = (app.store.log(tenant), app.store.clock().now());
-    let (mut events, mut seconds) = (0, 0.0_f64);
-    for partition in tenant.partitions() {
-        let at = consumer.places.get(partition).sequence;
-        let last = log.head(partition).await?.last;
-        events += last.saturating_sub(at);
-        if last > at
-            && let Some(next) = log.reaching(partition, at + 1).await?
-        {
-            seconds = seconds.max(now.since(next.recorded).as_secs_f64());
-        }
-    }
+/// Where each partition ends.
+async fn heads(log: &Log) -> Result<Vec<(PartitionId, u64)>, HistoryError> {
+    let heads = stream::iter(log.tenant().partitions())
+        .map(async |partition| Ok((partition, log.head(partition).await?.last)));
+    heads.buffered(PARALLEL).try_collect().await
+}
+
+async fn view(
+    app: &App,
+    log: &Log,
+    heads: &[(PartitionId, u64)],
+    consumer: &Consumer,
+) -> Result<Value, Problem> {
+    let place = |partition| consumer.places.get(partition).sequence;
+    let behind: Vec<_> = heads
+        .iter()
+        .map(|(partition, last)| (*partition, place(*partition), *last))
+        .filter(|(_, at, last)| last > at)
+        .collect();
+    let events: u64 = behind.iter().map(|(_, at, last)| last - at).sum();
+    let next = stream::iter(behind).map(async |(partition, at, _)| log.reaching(partition, at + 1).await);
+    let next: Vec<_> = next.buffered(PARALLEL).try_collect().await?;
+    let now = app.store.clock().now();
+    let seconds = next.iter().flatten().map(|commit| now.since(commit.recorded).as_secs_f64());
     Ok(json!({
         "name": consumer.name,
-        "cursor": seal(tenant, &consumer.places),
+        "cursor": seal(log.tenant(), &consumer.places),
         "lastSeenTime": consumer.seen,
-        "lag": { "events": events, "seconds": seconds },
+        "lag": { "events": events, "seconds": seconds.fold(0.0, f64::max) },
     }))
 }

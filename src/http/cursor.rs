@@ -40,6 +40,8 @@ pub(super) enum Cursor {
     Complete { state: String },
     /// The dead letters that an erasure has not searched yet.
     Erase { from: String },
+    /// Consumers behind this name.
+    Consumers { after: String },
     /// What shares a correlation id.
     Linked { correlation: String, at: Places },
 }

@@ -24,6 +24,7 @@ use crate::{
     },
     host::App,
     journal::{self, JournalError},
+    queue::QueueName,
     store::{
         Delivery,
         append::Answer,
@@ -129,7 +130,7 @@ async fn replay_one(
     let id = parse_id(id)?;
     let letters = app.store.dead_letters(tenant.map(Arc::as_ref));
     let letter = letters.get(id).await?.ok_or_else(unknown)?;
-    if letter.queue.starts_with(app.publish_queue.as_str()) {
+    if is_or_is_poison_of(&letter.queue, &app.publish_queue) {
         app.queues
             .put(&app.publish_queue, &letter.body)
             .await
@@ -147,11 +148,16 @@ async fn replay_one(
     Ok(Json(views).into_response())
 }
 
+/// Whether a letter comes from this queue, or from the one on which the host puts what failed too often.
+fn is_or_is_poison_of(name: &str, queue: &QueueName) -> bool {
+    name.strip_prefix(queue.as_str()).is_some_and(|rest| rest.is_empty() || rest == "-poison")
+}
+
 async fn store(
     app: &Arc<App>,
     caller: &Caller,
     tenant: Option<&Arc<Tenant>>,
-    element: Element,
+    element: Element<'_>,
     until: Instant,
 ) -> Result<Vec<Answer>, Problem> {
     let event = element.event.map_err(|error| still_dead(error.into()))?;

@@ -59,7 +59,12 @@ pub(super) async fn page(
     let limit = extract::limit(query.limit.as_deref())?;
     let log = app.store.log(&tenant);
     let first = after.is_none();
-    let written = if query.proof.as_deref() == Some("true") {
+    let whole = match query.proof.as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(Invalid::new("proof", "must be `true` or `false`").into()),
+    };
+    let written = if whole {
         if csv || query.from.is_some() || query.to.is_some() {
             return Err(Invalid::new("proof", "comes as `ndjson`, and of the whole log").into());
         }

@@ -20,13 +20,12 @@ use crate::{
         timestamp::Timestamp,
     },
     host::App,
+    onboarding,
     store::registry::{ApiKey, Author, KeyId, PresentedKey},
 };
 
 /// Longest label, in bytes.
 const MAX_LABEL: usize = 128;
-/// Longest time that a rotated secret goes on counting.
-const MAX_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// `GET tenants/{tenant}/keys`: never a secret, nor its hash.
 pub(super) async fn list(
@@ -114,9 +113,7 @@ pub(super) async fn rotate(
     let rotation: Rotation =
         if body.is_empty() { Rotation::default() } else { extract::json("a rotation", &body)? };
     let grace = Duration::from_secs(rotation.grace_seconds);
-    if grace > MAX_GRACE {
-        return Err(Invalid::new("graceSeconds", "must be at most a week").into());
-    }
+    onboarding::check_grace(grace)?;
     let administration = app.store.administration(Author::from(&caller));
     let (shown, key) = administration.rotate_key(&tenant, &key, grace).await?;
     Ok(Json(view(&key, Some(&shown))).into_response())

@@ -15,7 +15,7 @@ use super::{extract, problem::Problem, views::TenantView};
 use crate::{
     access::Caller,
     host::App,
-    onboarding::{self, Wanted},
+    onboarding::{self, NoPublicUrl, Wanted},
     store::registry::Author,
 };
 
@@ -43,16 +43,19 @@ pub(super) async fn put(
     if !caller.is_operator() && was.is_none_or(|was| was.storage != settings.storage) {
         return Err(Problem::forbidden());
     }
-    if settings.change_feed.enabled && app.public_url.is_none() {
-        let detail = "a change feed carries links: ANNALS_PUBLIC_URL must be set before one is switched on";
-        return Err(Problem::new(StatusCode::CONFLICT, "no-public-url", detail));
-    }
+    onboarding::check_feed(app.public_url.as_ref(), &settings)?;
     if was.is_none_or(|was| was.storage != settings.storage) {
         onboarding::check_place(&app.silos, &settings.storage)?;
     }
     let (tenant, new) = app.store.administration(Author::from(&caller)).put(&id, &settings).await?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(TenantView::of(&tenant))).into_response())
+}
+
+impl From<NoPublicUrl> for Problem {
+    fn from(error: NoPublicUrl) -> Self {
+        Self::new(StatusCode::CONFLICT, "no-public-url", error.to_string())
+    }
 }
 
 /// `GET tenants/{tenant}`.

@@ -16,12 +16,14 @@ use crate::{
     domain::{ids::Invalid, position::PartitionId},
     feed::all_stream::Direction,
     host::App,
-    store::{digest::Digest, registry::Tenant},
+    store::{dead_letters::COUNTED, digest::Digest, registry::Tenant},
     verify::{self, Anchor, CompletenessError, Options, Outcome, Wanted, completeness},
 };
 
 /// How long one call works before it answers `next`.
 const WORK: Duration = Duration::from_secs(15);
+/// Dead letters in memory at once, to be counted.
+const LETTERS: usize = 64;
 
 #[derive(Deserialize)]
 pub(super) struct VerifyQuery {
@@ -162,16 +164,32 @@ async fn waiting(app: &App, tenant: &Arc<Tenant>) -> Result<serde_json::Value, P
         owed += debts.oldest(partition).await.map_err(|error| Problem::unavailable(&error))?.len();
     }
     let depth = async |queue| app.queues.state(queue).await.ok().map(|state| state.depth);
-    let letters = app.store.dead_letters(Some(tenant)).list(None, extract::MAX_LIMIT).await?;
-    let open = letters.letters.iter().filter(|letter| letter.replayed.is_none()).count();
+    let (letters, more) = letters(app, tenant).await?;
     Ok(json!({
         // Of all tenants: a queue does not know whose its messages are. Null: it does not say.
         "ingestQueue": depth(&app.ingest_queue).await,
         "publishQueue": depth(&app.publish_queue).await,
         "commitsToPublish": owed,
-        "deadLetters": open,
-        "moreDeadLetters": letters.next.is_some(),
+        // At least so many, where there are more.
+        "deadLetters": letters,
+        "moreDeadLetters": more,
     }))
+}
+
+/// How many dead letters wait, among the first [`COUNTED`], and whether there are others: a letter is as
+/// large as a message, and is read whole.
+async fn letters(app: &App, tenant: &Tenant) -> Result<(usize, bool), Problem> {
+    let letters = app.store.dead_letters(Some(tenant));
+    let (mut from, mut open, mut read) = (None, 0, 0);
+    loop {
+        let page = letters.list(from, LETTERS).await?;
+        read += page.letters.len();
+        open += page.letters.iter().filter(|letter| letter.replayed.is_none()).count();
+        from = page.next;
+        if from.is_none() || read >= COUNTED {
+            return Ok((open, from.is_some()));
+        }
+    }
 }
 
 impl From<CompletenessError> for Problem {

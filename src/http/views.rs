@@ -1,6 +1,6 @@
 //! What answers look like: JSON in camelCase, times in RFC 3339 UTC.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
@@ -175,7 +175,7 @@ pub(super) struct EssentialsView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'a str>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    essentials: &'a BTreeMap<String, String>,
+    essentials: &'a BTreeMap<Cow<'static, str>, String>,
     digest: &'a str,
 }
 

@@ -55,9 +55,14 @@ pub fn partition_of_identity(identity: &Identity, partitions: u8) -> PartitionId
 }
 
 fn partition_of_key(written: &impl fmt::Display, partitions: u8) -> PartitionId {
-    let digest = Sha256::digest(key!("{written}"));
-    let seed = digest.iter().take(8).fold(0_u64, |acc, byte| acc << 8 | u64::from(*byte));
-    let number = jump_hash(seed, partitions.clamp(1, PartitionId::MAX));
+    // Where there is one, there is nothing to find out.
+    let number = if partitions <= 1 {
+        0
+    } else {
+        let digest = Sha256::digest(key!("{written}"));
+        let seed = digest.iter().take(8).fold(0_u64, |acc, byte| acc << 8 | u64::from(*byte));
+        jump_hash(seed, partitions.min(PartitionId::MAX))
+    };
     PartitionId::new(number).unwrap_or_else(|| unreachable!("jump hash stays below the number of buckets"))
 }
 

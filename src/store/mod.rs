@@ -38,7 +38,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 pub use self::retry::WriteError;
 use self::{
@@ -54,7 +54,7 @@ use self::{
     history::History,
     log::Log,
     readers::Readers,
-    registry::{ACCESS_SOURCE, Place, Places, REGISTRY_SOURCE, Registry, SYSTEM, Silos, Tenant},
+    registry::{ACCESS_SOURCE, Places, REGISTRY_SOURCE, Registry, SYSTEM, Silos, Tenant},
     rows::Fingerprint,
     table::{Table, TableName},
 };
@@ -67,7 +67,7 @@ use crate::{
         position::PartitionId,
         timestamp::Clock,
     },
-    telemetry::trace::Trace,
+    telemetry::{self, trace::Trace},
 };
 
 /// Category of the tenant's own streams.
@@ -194,14 +194,6 @@ impl Store {
         let places = Arc::new(Places::new(shared, silos));
         let registry = Registry::new(Arc::clone(&places), Arc::clone(&clock));
         Self { places, clock, registry, debtors, committers: Mutex::default() }
-    }
-
-    /// Whether a place can be used, for an operator.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn check_place(&self, place: &Place) -> Result<(), String> {
-        self.places.open(place).map(drop)
     }
 
     /// The tenants.
@@ -342,10 +334,7 @@ impl Store {
         if placed.iter().any(|(other, _)| *other != partition) {
             return Err(StoreError::SpansPartitions);
         }
-        let span = tracing::info_span!("append", tenant = %tenant.id, %partition, events = placed.len());
-        if let [(_, one)] = placed.as_slice() {
-            Trace::parse(one.event.traceparent.as_deref()).adopt(&span);
-        }
+        let span = append_span(tenant, partition, &placed);
         let append = Append {
             events: placed.into_iter().map(|(_, candidate)| candidate).collect(),
             origin: delivery.origin,
@@ -379,6 +368,19 @@ impl Store {
         committers.insert(key, committer.clone());
         committer
     }
+}
+
+/// The span of an append, for a collector alone: no line is written in it, since the committer works
+/// for many at once.
+fn append_span(tenant: &Tenant, partition: PartitionId, placed: &[(PartitionId, Candidate)]) -> Span {
+    if !telemetry::exports_spans() {
+        return Span::none();
+    }
+    let span = tracing::info_span!("append", tenant = %tenant.id, %partition, events = placed.len());
+    if let [(_, one)] = placed {
+        Trace::parse(one.event.traceparent.as_deref()).adopt(&span);
+    }
+    span
 }
 
 /// The signal that an instance faults: one line for each event that says so, the first time it is

@@ -6,6 +6,7 @@ pub mod trace;
 use std::{
     error::Error,
     io::{IsTerminal, stdout},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use tracing_subscriber::{
@@ -41,6 +42,13 @@ pub fn serve(filter: Option<&str>, collector: Option<&str>) {
     begin(filter, true, collector);
 }
 
+static EXPORTS_SPANS: AtomicBool = AtomicBool::new(false);
+
+/// Whether spans go to a collector. One that is for nothing else need not be made where they do not.
+pub fn exports_spans() -> bool {
+    EXPORTS_SPANS.load(Ordering::Relaxed)
+}
+
 fn begin(filter: Option<&str>, json: bool, collector: Option<&str>) {
     let filter =
         filter.and_then(|text| EnvFilter::try_new(text).ok()).unwrap_or_else(|| EnvFilter::new("info"));
@@ -65,6 +73,7 @@ fn begin(filter: Option<&str>, json: bool, collector: Option<&str>) {
         Some(Err(problem)) => (None, Some(problem)),
         None => (None, None),
     };
+    EXPORTS_SPANS.store(spans.is_some(), Ordering::Relaxed);
     // Failing means that a logger runs already: a test's, which is as good.
     let _ = tracing_subscriber::registry().with(spans).with(lines).with(filter).try_init();
     if let Some(error) = problem {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     proof::{annals, embedded, fill, get},
-    support::handler::Handler,
+    support::{dev::until, handler::Handler},
 };
 
 /// The container's address with one blob's name in it.
@@ -34,7 +34,11 @@ async fn a_checkpoint_lands_in_its_container_and_is_held_against_the_log() {
     fill(&handler, 0, 15).await;
     // The container is not there yet: the timer fails and says so, and the next round mends it.
     assert!(handler.invoke("checkpoint", "", 1).await.is_err());
-    let failed = handler.logged("invocation.failed").join("\n");
+    let failed = until("the log tells of it", || {
+        let failed = handler.logged("invocation.failed").join("\n");
+        (!failed.is_empty()).then_some(failed)
+    })
+    .await;
     assert!(failed.contains("container") && !failed.contains("sig="), "{failed}");
     let made = client.put(format!("{container}&restype=container")).send().await.unwrap();
     assert_eq!(made.status(), StatusCode::CREATED, "{:?}", made.text().await);

@@ -1,19 +1,15 @@
 //! A request that comes through the API and tries to be an invocation: it changes nothing, and the
 //! log says that it was there.
 
-use std::{
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
-
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
 use crate::support::{
+    dev::{Dev, command, until},
     handler::{Handler, embedded, instance_event},
     read::{assert_contiguous, everything},
 };
@@ -44,12 +40,9 @@ async fn send(port: u16, first: &str, headers: &str) -> u16 {
 
 /// Waits until the log has so many lines about forged invocations.
 async fn assert_logged(handler: &Handler, count: usize) {
-    let began = Instant::now();
-    while handler.logged("host.forged-invocation").len() != count && began.elapsed() < Duration::from_secs(5)
-    {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(handler.logged("host.forged-invocation").len(), count);
+    let logged = || handler.logged("host.forged-invocation").len();
+    until("the log tells of each", || (logged() >= count).then_some(())).await;
+    assert_eq!(logged(), count);
 }
 
 #[tokio::test]
@@ -117,63 +110,16 @@ async fn a_path_that_was_not_made_to_collapse_reaches_no_function_either() {
     assert_contiguous(&everything(&handler, "acme").await, 0);
 }
 
-/// `annals dev`, which forwards as the Functions host does. It ends its handler when it ends.
-struct Dev {
-    child: Child,
-    port: u16,
-}
-
-impl Dev {
-    async fn start(data: &std::path::Path) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let log = std::fs::File::create(data.join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_annals"))
-            .args(["dev", "--port", &port.to_string(), "--data"])
-            .arg(data.join("store"))
-            .env_clear()
-            .env("PATH", std::env::var("PATH").unwrap_or_default())
-            .env("ANNALS_LOG", "info,handler=debug")
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let dev = Self { child, port };
-        let began = Instant::now();
-        let settings = json!({ "changeFeed": { "enabled": true } });
-        while !dev.put("/api/tenants/acme", &settings).await {
-            assert!(began.elapsed() < Duration::from_secs(20), "annals dev does not answer");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        dev
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://localhost:{}{path}", self.port)
-    }
-
-    async fn put(&self, path: &str, body: &Value) -> bool {
-        let request = reqwest::Client::new().put(self.url(path)).header("content-type", "application/json");
-        request.body(body.to_string()).send().await.is_ok_and(|answer| answer.status().is_success())
-    }
-
-    async fn get(&self, path: &str) -> Value {
-        serde_json::from_str(&reqwest::get(self.url(path)).await.unwrap().text().await.unwrap()).unwrap()
-    }
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_collapses_onto_a_function_on_its_way_through_the_host_changes_nothing_and_is_logged() {
     let folder = tempfile::tempdir().unwrap();
-    let dev = Dev::start(folder.path()).await;
+    // It forwards as the Functions host does.
+    let app = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = command(app, &folder.path().join("store"), 0, &[]);
+    let dev = Dev::run(command.env("ANNALS_LOG", "info,handler=debug")).await;
+    let settings = json!({ "changeFeed": { "enabled": true } });
+    let added = dev.send("PUT", "/api/tenants/acme", settings.to_string()).await;
+    assert!(added.status().is_success(), "{}", added.status());
     let host = format!("Host: localhost:{}\r\n", dev.port);
     for path in [
         "/api/%C3%A9/%252e%252e/%252e%252e/ingest",
@@ -183,6 +129,7 @@ async fn a_path_that_collapses_onto_a_function_on_its_way_through_the_host_chang
         assert_eq!(send(dev.port, &format!("POST {path} HTTP/1.1"), &host).await, 404, "{path}");
     }
     assert_eq!(dev.get("/api/tenants/acme/streams?category=workflow-instance").await["streams"], json!([]));
-    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
-    assert_eq!(log.matches("host.forged-invocation").count(), 3, "{log}");
+    let logged = || dev.said().matches("host.forged-invocation").count();
+    until("the log tells of each", || (logged() >= 3).then_some(())).await;
+    assert_eq!(logged(), 3, "{}", dev.said());
 }

@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use crate::support::handler::Handler;
+use crate::support::{dev::until, handler::Handler};
 
 /// Who was turned away and who read, as the tenant's audit stream tells it.
 async fn audited(handler: &Handler, kind: &str) -> Vec<Value> {
@@ -50,7 +50,11 @@ async fn a_process_that_is_asked_to_stop_writes_what_it_has_not_audited_yet() {
     let status = handler.stop().await;
     assert!(!status.success(), "the host does not restart a handler that exits with 0");
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
-    assert_eq!(handler.logged("handler.stopped").len(), 1);
+    let said = until("the log tells of it", || {
+        let said = handler.logged("handler.stopped");
+        (!said.is_empty()).then_some(said)
+    });
+    assert_eq!(said.await.len(), 1);
 
     let open = Handler::start(&[("ANNALS_DATA_DIR", data)]).await;
     let denied = audited(&open, "annals.access.denied").await;

@@ -145,6 +145,51 @@ async fn a_tenant_with_its_own_account_never_touches_the_shared_one() {
 }
 
 #[test]
+fn the_command_line_keeps_the_rules_of_the_api() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let here =
+        |settings: &[(&str, &str)], args: &[&str]| annals(settings, &[args, &["--data", data]].concat());
+    let fed = ["tenant", "add", "acme", "--change-feed", "true"];
+    let refused = here(&[], &fed).unwrap_err();
+    assert!(refused.contains("ANNALS_PUBLIC_URL must be set"), "{refused}");
+    here(&[("ANNALS_PUBLIC_URL", "https://annals.example")], &fed).unwrap();
+    // It is on: who changes a name switches nothing on.
+    here(&[], &["tenant", "update", "acme", "--name", "Acme"]).unwrap();
+    let key = here(&[], &["key", "create", "acme", "--label", "k", "--role", "reader"]).unwrap();
+    let rotate =
+        |grace: &str| here(&[], &["key", "rotate", "acme", key["id"].as_str().unwrap(), "--grace", grace]);
+    let refused = rotate("604801").unwrap_err();
+    assert!(refused.contains("at most a week"), "{refused}");
+    assert!(rotate("604800").unwrap()["previousUntil"].is_string());
+}
+
+#[test]
+fn a_slip_in_the_name_of_a_folder_makes_no_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("nowhere");
+    let nowhere = nowhere.to_str().unwrap();
+    // A cleared setting names no account, and says nothing about the folder.
+    let settings = [("AnnalsStorage", ""), ("ANNALS_DATA_DIR", nowhere)];
+    let commands: [&[&str]; 7] = [
+        &["tenant", "list"],
+        &["tenant", "show", "acme"],
+        &["tenant", "remove", "acme"],
+        &["key", "list", "acme"],
+        &["key", "create", "acme", "--label", "k", "--role", "reader"],
+        &["role", "list", "acme"],
+        &["tail", "--tenant", "acme"],
+    ];
+    for command in commands {
+        for (settings, place) in [(&[][..], &["--data", nowhere][..]), (&settings, &[])] {
+            let refused = annals(settings, &[command, place].concat()).unwrap_err();
+            assert!(refused.contains("there is no store in"), "{command:?}: {refused}");
+            assert!(!std::path::Path::new(nowhere).exists(), "{command:?}");
+        }
+    }
+}
+
+#[test]
 fn a_handler_that_does_not_know_who_is_calling_does_not_start() {
     let start = |settings: &[(&str, &str)]| {
         let mut all = vec![("FUNCTIONS_CUSTOMHANDLER_PORT", "1"), ("ANNALS_DATA_DIR", "/nonexistent/annals")];

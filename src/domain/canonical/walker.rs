@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use memchr::memchr2;
+
 use crate::domain::{
     cloud_event::DecodeError,
     ids::Invalid,
@@ -123,7 +125,7 @@ impl Walker<'_> {
         self.at += 1;
         loop {
             let rest = &self.text[self.at..];
-            let length = rest.iter().position(|b| matches!(b, b'"' | b'\\')).ok_or(Flaw::Malformed)?;
+            let length = memchr2(b'"', b'\\', rest).ok_or(Flaw::Malformed)?;
             self.out.extend_from_slice(&rest[..length]);
             self.at += length + 1;
             if rest[length] == b'"' {

@@ -97,7 +97,8 @@ fn our_own_sources_are_nobody_elses_whatever_the_type() {
         let element = serde_json::json!({
             "specversion": "1.0", "id": "in-doubt-1", "source": source, "type": event_type, "subject": "c",
         });
-        let elements = crate::domain::message::decode_document(element.to_string().as_bytes()).unwrap();
+        let text = element.to_string();
+        let elements = crate::domain::message::decode_document(text.as_bytes()).unwrap();
         elements.into_iter().next().unwrap().event.map_err(|error| error.code)
     };
     for event_type in ["com.example.x", TRIGGER_RECEIVED, "io.marain.workflow.instance.faulted"] {

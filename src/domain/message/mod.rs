@@ -15,9 +15,9 @@ pub const MAX_EVENTS: usize = 1_000;
 
 /// One event of a document, good or bad.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Element {
+pub struct Element<'a> {
     /// The exact text of the element, for the dead letter that it may become.
-    pub raw: Box<str>,
+    pub raw: &'a str,
     /// The tenant that it names, also when the event is bad: whose dead letter it is. `None` when
     /// it names none, a malformed one, or two different ones.
     pub tenant: Option<TenantId>,
@@ -32,7 +32,7 @@ pub struct Element {
 /// # Errors
 /// [`DecodeError`] when the document as a whole is unusable: not UTF-8, not JSON, nested too
 /// deeply, neither object nor array, an empty array, or too many elements.
-pub fn decode_document(bytes: &[u8]) -> Result<Vec<Element>, DecodeError> {
+pub fn decode_document(bytes: &[u8]) -> Result<Vec<Element<'_>>, DecodeError> {
     let text = json::text(bytes)?;
     json::check_depth("body", text)?;
     if text.starts_with('{') {
@@ -55,7 +55,7 @@ pub fn decode_document(bytes: &[u8]) -> Result<Vec<Element>, DecodeError> {
 }
 
 /// An object that is the whole document: if it is not JSON, nothing is.
-fn object(text: &str) -> Result<Element, DecodeError> {
+fn object(text: &str) -> Result<Element<'_>, DecodeError> {
     match Members::parse("body", text) {
         Ok(members) => Ok(element(text, &members)),
         Err(error) if error.code == DecodeError::NOT_JSON => Err(error),
@@ -64,7 +64,7 @@ fn object(text: &str) -> Result<Element, DecodeError> {
 }
 
 /// An element whose text is known to be JSON.
-fn array_element(text: &str) -> Element {
+fn array_element(text: &str) -> Element<'_> {
     if !text.starts_with('{') {
         let rule = "must be a JSON object";
         return bad(text, DecodeError::new(DecodeError::NOT_A_CLOUDEVENT, "element", rule));
@@ -75,11 +75,11 @@ fn array_element(text: &str) -> Element {
     }
 }
 
-fn bad(text: &str, error: DecodeError) -> Element {
-    Element { raw: text.into(), tenant: None, event: Err(error) }
+fn bad(text: &str, error: DecodeError) -> Element<'_> {
+    Element { raw: text, tenant: None, event: Err(error) }
 }
 
-fn element(text: &str, members: &Members<'_>) -> Element {
+fn element<'a>(text: &'a str, members: &Members<'_>) -> Element<'a> {
     let event = match marain::is_envelope(members) {
         true => marain::event(members, text),
         false => CloudEvent::from_members(members).and_then(classify),
@@ -91,7 +91,7 @@ fn element(text: &str, members: &Members<'_>) -> Element {
             tenant_hint(names.iter().filter_map(|name| members.string(name)))
         }
     };
-    Element { raw: text.into(), tenant, event }
+    Element { raw: text, tenant, event }
 }
 
 #[cfg(test)]

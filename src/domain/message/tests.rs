@@ -10,11 +10,13 @@ fn code(text: &str) -> &'static str {
 
 #[test]
 fn an_object_is_one_event_and_an_array_many() {
-    let one = decode_document(format!("\u{FEFF}\r\n {GOOD} \n").as_bytes()).unwrap();
-    assert_eq!((one.len(), &*one[0].raw), (1, GOOD));
+    let text = format!("\u{FEFF}\r\n {GOOD} \n");
+    let one = decode_document(text.as_bytes()).unwrap();
+    assert_eq!((one.len(), one[0].raw), (1, GOOD));
     let spaced = GOOD.replace(r#""id":"1""#, r#" "id" : "2""#);
-    let many = decode_document(format!(" [ {GOOD} , {spaced} ] ").as_bytes()).unwrap();
-    assert_eq!(many.iter().map(|element| &*element.raw).collect::<Vec<_>>(), [GOOD, &spaced]);
+    let text = format!(" [ {GOOD} , {spaced} ] ");
+    let many = decode_document(text.as_bytes()).unwrap();
+    assert_eq!(many.iter().map(|element| element.raw).collect::<Vec<_>>(), [GOOD, &spaced]);
     assert_eq!(many[0], one[0]);
     assert!(many[1].event.is_ok());
 }
@@ -58,7 +60,8 @@ fn the_whole_document_is_bounded_in_depth() {
 fn a_bad_element_fails_alone_and_keeps_its_text_and_tenant() {
     let bad = r#"{"specversion": "1.0", "tenantid":"b"}"#;
     let twice = r#"{"id":1,"id":1}"#;
-    let elements = decode_document(format!("[{GOOD},{bad},17,[{GOOD}],{twice}]").as_bytes()).unwrap();
+    let text = format!("[{GOOD},{bad},17,[{GOOD}],{twice}]");
+    let elements = decode_document(text.as_bytes()).unwrap();
     let codes: Vec<_> =
         elements.iter().map(|element| element.event.as_ref().map_err(|error| error.code).err()).collect();
     assert_eq!(

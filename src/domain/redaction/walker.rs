@@ -2,11 +2,15 @@
 
 use std::{borrow::Cow, ops::Range};
 
+use memchr::{memchr, memchr2};
+
 use super::{
-    MAX_DEPTH, MAX_NOTED, Note, REDACTED, Redactor, is_json, names, note,
+    MAX_DEPTH, MAX_NOTED, Note, REDACTED, Redactor, is_json, names, note, shapes,
     strings::{decoded, encoded, escaped},
 };
 
+/// The member in which CloudEvents writes binary data.
+const BASE64: &str = "data_base64";
 /// Strings that hold JSON are read as such this often one inside the other.
 const MAX_NESTED: usize = 3;
 
@@ -36,6 +40,8 @@ pub(super) struct Walker<'a> {
     /// against each value.
     segments: Vec<usize>,
     nested: usize,
+    /// No string of the text is anything but what it says: there is nothing to look for in it.
+    plain: bool,
     edits: Vec<Edit>,
     /// One for each find, in the order of the text.
     noted: Vec<Note>,
@@ -48,10 +54,13 @@ struct Stuck;
 
 impl<'a> Walker<'a> {
     pub(super) fn new(redactor: &'a Redactor, text: &'a str, root: &str) -> Self {
+        let mut pointer = String::with_capacity(64);
+        pointer.push_str(root);
         let segments = root.match_indices('/').map(|(at, _)| at + 1).collect();
+        // JSON in a string has its quotes escaped.
+        let plain = memchr(b'\\', text.as_bytes()).is_none() && !shapes::may_be_in(text);
         let (edits, noted) = (Vec::new(), Vec::new());
-        let pointer = root.to_owned();
-        Self { redactor, text, at: 0, pointer, segments, nested: 0, edits, noted, unsettled: 0 }
+        Self { redactor, text, at: 0, pointer, segments, nested: 0, plain, edits, noted, unsettled: 0 }
     }
 
     /// The text without its secrets, and where they were; `None` when there are none.
@@ -88,7 +97,7 @@ impl<'a> Walker<'a> {
         let span = start..self.at;
         if self.is_pointed_to() || self.is_secret(name, &span) {
             self.take_out(&span, edits, noted);
-        } else if first == b'"' {
+        } else if first == b'"' && !(self.plain && name != BASE64) {
             self.shaped(name, &span);
         }
         Ok(span)
@@ -154,7 +163,7 @@ impl<'a> Walker<'a> {
 
     /// A string that holds JSON, or the base64 in which CloudEvents writes binary data.
     fn inner(&self, name: &str, text: &str) -> Option<String> {
-        if name == "data_base64" {
+        if name == BASE64 {
             return self.redactor.base64(text, "", &mut Vec::new());
         }
         let trimmed = text.trim_start();
@@ -253,7 +262,7 @@ impl<'a> Walker<'a> {
         let bytes = self.text.as_bytes();
         loop {
             let rest = &bytes[self.at..];
-            let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).ok_or(Stuck)?;
+            let length = memchr2(b'"', b'\\', rest).ok_or(Stuck)?;
             self.at += length + 1;
             if rest[length] == b'"' {
                 return Ok(start..self.at);

@@ -8,9 +8,15 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use axum::{
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse, Response},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
 use serde_json::value::RawValue;
+
+use crate::domain::json;
 
 /// Name of the input binding of the queue functions.
 const MESSAGE: &str = "msg";
@@ -61,11 +67,11 @@ impl QueueMessage {
         let Invocation { data, metadata } = serde_json::from_slice(invocation)?;
         let only = || data.values().next().copied().filter(|_| data.len() == 1);
         let message = member(&data, MESSAGE).or_else(only).ok_or(WireError::NoMessage)?;
-        let Payload { stored, merged } = match serde_json::from_str(message.get()) {
-            Ok(text) => payload(text),
-            Err(_) => Payload { stored: message.get().as_bytes().to_vec(), merged: true },
+        let Payload { stored, merged } = match json::string(message) {
+            Some(text) => payload(text),
+            None => Payload { stored: message.get().as_bytes().to_vec(), merged: true },
         };
-        let id = member(&metadata, "Id").and_then(|id| serde_json::from_str::<String>(id.get()).ok());
+        let id = member(&metadata, "Id").and_then(json::string);
         let id = id.filter(|_| !(merged && has_member(&stored, "id")));
         Ok(Self {
             id: id.map(|id| unquote(&id)).unwrap_or_default(),
@@ -82,15 +88,15 @@ struct Payload {
     merged: bool,
 }
 
-fn payload(text: String) -> Payload {
+fn payload(text: Cow<'_, str>) -> Payload {
     if text.starts_with('"')
         && let Ok(inner) = serde_json::from_str::<String>(&text)
     {
         return Payload { stored: inner.into_bytes(), merged: true };
     }
-    match STANDARD.decode(&text) {
+    match STANDARD.decode(text.as_ref()) {
         Ok(stored) => Payload { stored, merged: false },
-        Err(_) => Payload { stored: text.into_bytes(), merged: true },
+        Err(_) => Payload { stored: text.into_owned().into_bytes(), merged: true },
     }
 }
 
@@ -155,6 +161,16 @@ impl Success {
     /// A success that publishes events.
     pub(super) fn publishing(events: Vec<Box<RawValue>>) -> Self {
         Self { outputs: Outputs { events } }
+    }
+}
+
+impl IntoResponse for Success {
+    fn into_response(self) -> Response {
+        // An event stands there as a string: its quotes are escaped.
+        let events = self.outputs.events.iter().map(|event| event.get().len() * 5 / 4);
+        let mut body = Vec::with_capacity(64 + events.sum::<usize>());
+        serde_json::to_writer(&mut body, &self).expect("strings serialise");
+        ([(CONTENT_TYPE, "application/json")], body).into_response()
     }
 }
 

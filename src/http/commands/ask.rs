@@ -165,9 +165,11 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// Carries the operation out, or puts it on the queue where the caller will not wait.
+    /// Carries the operation out, or puts it on the queue where the caller will not wait. A queue that
+    /// would refuse it is no place to put it: then the caller waits.
     async fn answer(&self, order: &Order) -> Result<Response, Problem> {
-        if prefers_async(self.headers) && order.may_wait() {
+        let queued = order.may_wait() && self.app.queue_serves(&self.tenant.id);
+        if queued && prefers_async(self.headers) {
             return self.enqueue(order).await;
         }
         let delivery = Delivery::direct(self.caller.recorded_by());

@@ -104,8 +104,9 @@ async fn an_attempt_that_cannot_be_audited_now_is_audited_later() {
     let now = world.app.store.clock().now();
     assert_eq!(ledger.write(&world.app.store, now).await, 0, "its minute is not over");
     assert_eq!(ledger.waiting(), 1);
-    assert_eq!(ledger.flush(&world.app.store, now).await, 1);
-    assert_eq!((ledger.waiting(), ledger.flush(&world.app.store, now).await), (0, 0));
+    let within = Duration::from_secs(60);
+    assert_eq!(ledger.flush(&world.app.store, now, within).await, 1);
+    assert_eq!((ledger.waiting(), ledger.flush(&world.app.store, now, within).await), (0, 0));
     assert_eq!(audit(&world, "annals.access.denied").await.len(), 1);
 }
 

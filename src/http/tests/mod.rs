@@ -3,6 +3,7 @@
 mod apart;
 mod canary;
 mod denied;
+mod lists;
 mod walk;
 
 use std::{collections::HashMap, sync::Arc};

@@ -86,7 +86,8 @@ async fn what_a_tenant_was_given_for_good_cannot_change() {
 
 fn event(id: &str, subject: &str) -> NewEvent {
     let event = json!({ "specversion": "1.0", "id": id, "source": "/s", "type": "t.x", "subject": subject });
-    let elements = crate::domain::message::decode_document(event.to_string().as_bytes()).unwrap();
+    let text = event.to_string();
+    let elements = crate::domain::message::decode_document(text.as_bytes()).unwrap();
     elements.into_iter().next().unwrap().event.unwrap()
 }
 

@@ -5,6 +5,7 @@
 //! never commits.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
@@ -484,7 +485,7 @@ fn essentials(
         causation: event.causation.clone(),
         traceparent: event.traceparent.clone(),
         actor: candidate.actor.clone(),
-        data: event.essentials.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
+        data: event.essentials.iter().map(|(name, value)| (Cow::Borrowed(*name), value.clone())).collect(),
         ingest: origin == Origin::Ingest,
         digest: hex::encode(digest.0),
         subject: candidate.subject.clone(),

@@ -145,7 +145,7 @@ async fn decisions_without_end_are_refused_and_the_command_still_runs() {
 #[tokio::test]
 async fn approval_expires_and_a_lost_claim_comes_back_with_the_timer() {
     let (_folder, handler) = embedded().await;
-    let soon = std::time::SystemTime::now() + Duration::from_millis(1_500);
+    let soon = std::time::SystemTime::now() + Duration::from_secs(5);
     let soon =
         time::OffsetDateTime::from(soon).format(&time::format_description::well_known::Rfc3339).unwrap();
     ask_for_two(&handler, "late", json!({ "expiresAt": soon })).await;
@@ -153,7 +153,8 @@ async fn approval_expires_and_a_lost_claim_comes_back_with_the_timer() {
     handler.approve("lost", "bob").await;
     handler.approve("lost", "cid").await;
     let (_, claim) = handler.ask("lost", "claim", json!({ "lease": 1 })).await;
-    tokio::time::sleep(Duration::from_millis(2_000)).await;
+    handler.becomes("late", "expired").await;
+    handler.becomes("lost", "approved").await;
     handler.invoke("sweep", "{}", 1).await.unwrap();
     assert_eq!(handler.stored_status("late").await, "expired");
     assert_eq!(handler.approve("late", "bob").await.1["ignored"], "late");

@@ -44,6 +44,19 @@ impl Handler {
         command
     }
 
+    /// Waits until time has made this of a command; a slow machine gets a minute.
+    async fn becomes(&self, id: &str, status: &str) {
+        let started = std::time::Instant::now();
+        loop {
+            let command = self.command(id).await;
+            if command["status"] == status {
+                return;
+            }
+            assert!(started.elapsed() < std::time::Duration::from_secs(60), "never {status}: {command}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
     async fn approve(&self, id: &str, who: &str) -> (StatusCode, Value) {
         self.ask(id, "approvals", json!({ "decision": "approve", "actor": user(who) })).await
     }

@@ -104,6 +104,26 @@ pub(crate) async fn queues() -> (String, Arc<Mutex<Vec<String>>>) {
 }
 
 #[tokio::test]
+async fn nothing_is_put_on_a_queue_that_may_not_write_to_the_tenant() {
+    let (base, kept) = queues().await;
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [
+        ("ANNALS_DATA_DIR", folder.path().to_str().unwrap()),
+        ("ANNALS_DEV_QUEUES", &base),
+        ("ANNALS_QUEUE_TENANTS", "other"),
+    ];
+    let handler = Handler::start(&settings).await;
+    handler.api("PUT", "/api/tenants/acme", Some(&json!({}))).await;
+    let headers = [("content-type", "application/json"), ("prefer", "respond-async")];
+    let dispatch = json!({ "id": "c", "type": "t" }).to_string().into_bytes();
+    let answer = handler.send("POST", COMMANDS, &headers, Some(dispatch)).await;
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    assert!(answer.headers().get("preference-applied").is_none());
+    assert!(kept.lock().unwrap().is_empty());
+    assert_eq!(handler.events_of("c").await, ["dispatched"]);
+}
+
+#[tokio::test]
 async fn who_must_not_wait_is_answered_by_a_sealed_and_redacted_message() {
     let (base, kept) = queues().await;
     let folder = tempfile::tempdir().unwrap();

@@ -17,7 +17,10 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::model::{Deployment, Query, sources};
-use crate::support::handler::{Handler, instance_event};
+use crate::support::{
+    dev::until,
+    handler::{Handler, instance_event},
+};
 
 /// A trace context that senders put into events.
 pub(super) const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -131,9 +134,13 @@ async fn nobody_gives_a_token() -> Vec<String> {
     said(&handler).await
 }
 
-/// All that a handler has said, its last line included.
+/// All that a handler has said, its last line included: it is made to say one more thing, and lines come
+/// in order.
 async fn said(handler: &Handler) -> Vec<String> {
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    const LAST: &str = "host.forged-invocation";
+    let before = handler.logged(LAST).len();
+    assert_eq!(handler.send("POST", "/ingest", &[], None).await.status().as_u16(), 404);
+    until("its last line comes", || (handler.logged(LAST).len() > before).then_some(())).await;
     handler.logged("")
 }
 

@@ -22,7 +22,12 @@ pub(crate) struct Dev {
 impl Dev {
     /// Starts it on a free port; its handler answers when this returns.
     pub(crate) async fn start(app: &Path, data: &Path, more: &[&str]) -> Self {
-        let mut child = command(app, data, 0, more).stdout(Stdio::piped()).spawn().unwrap();
+        Self::run(&mut command(app, data, 0, more)).await
+    }
+
+    /// Starts this [`command`]; its handler answers when this returns.
+    pub(crate) async fn run(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let said: Arc<Mutex<Vec<String>>> = Arc::default();
         let (lines, heard) = (BufReader::new(child.stdout.take().unwrap()).lines(), Arc::clone(&said));
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|l| heard.lock().unwrap().push(l)));

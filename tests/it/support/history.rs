@@ -44,7 +44,8 @@ pub(crate) async fn acme(store: &Store, partitions: u8) -> Arc<Tenant> {
 }
 
 pub(crate) fn events(json: &Value) -> Vec<NewEvent> {
-    let elements = decode_document(json.to_string().as_bytes()).unwrap();
+    let text = json.to_string();
+    let elements = decode_document(text.as_bytes()).unwrap();
     elements.into_iter().map(|element| element.event.unwrap()).collect()
 }
 

@@ -15,10 +15,9 @@ use async_trait::async_trait;
 use azure_core::{Context, Policy, PolicyResult, Request, headers::CONTENT_TYPE};
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Deserialize, Serialize};
-use serde_json::ser::{Formatter, Serializer};
+use serde::Deserialize;
 
-use super::{entity::Entity, fault::Fault, keys::quoted, next_policy};
+use super::{entity, fault::Fault, keys::quoted, next_policy};
 use crate::store::table::{Batch, ETag, Op, Row, TableName};
 
 /// What a key keeps in a URL: everything else is escaped, whatever it might mean there.
@@ -48,15 +47,15 @@ pub(super) fn write(endpoint: &str, table: &TableName, batch: &Batch) -> io::Res
         match op {
             Op::Insert(row) => {
                 write!(body, "POST {endpoint}/{table} HTTP/1.1\r\nPrefer: return-no-content\r\n")?;
-                entity(&mut body, batch.partition(), row)?;
+                content(&mut body, batch.partition(), row)?;
             }
             Op::Replace(row, ETag(version)) => {
                 write!(body, "PUT {} HTTP/1.1\r\nIf-Match: {version}\r\n", at(&row.key))?;
-                entity(&mut body, batch.partition(), row)?;
+                content(&mut body, batch.partition(), row)?;
             }
             Op::Upsert(row) => {
                 write!(body, "PUT {} HTTP/1.1\r\n", at(&row.key))?;
-                entity(&mut body, batch.partition(), row)?;
+                content(&mut body, batch.partition(), row)?;
             }
             Op::Delete(key) => {
                 write!(body, "DELETE {} HTTP/1.1\r\nIf-Match: *\r\n{ACCEPT}\r\n", at(key))?;
@@ -72,26 +71,9 @@ pub(super) fn write(endpoint: &str, table: &TableName, batch: &Batch) -> io::Res
 /// Errors come back as JSON.
 const ACCEPT: &str = "Accept: application/json;odata=minimalmetadata\r\n";
 
-fn entity(body: &mut Vec<u8>, partition: &str, row: &Row) -> io::Result<()> {
+fn content(body: &mut Vec<u8>, partition: &str, row: &Row) -> io::Result<()> {
     write!(body, "{ACCEPT}Content-Type: application/json\r\n\r\n")?;
-    Entity { partition, row }.serialize(&mut Serializer::with_formatter(body, OnOneLine))?;
-    Ok(())
-}
-
-/// JSON without a line separator of Unicode's: some servers end a line there.
-struct OnOneLine;
-
-impl Formatter for OnOneLine {
-    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, out: &mut W, text: &str) -> io::Result<()> {
-        let mut rest = text;
-        while let Some(at) = rest.find(['\u{2028}', '\u{2029}']) {
-            let (before, from) = rest.split_at(at);
-            out.write_all(before.as_bytes())?;
-            out.write_all(if from.starts_with('\u{2028}') { b"\\u2028" } else { b"\\u2029" })?;
-            rest = &from['\u{2028}'.len_utf8()..];
-        }
-        out.write_all(rest.as_bytes())
-    }
+    entity::write(body, partition, row)
 }
 
 /// The URL of a row.
@@ -129,10 +111,10 @@ impl Policy for OwnBody {
 
 /// What one operation answered.
 #[derive(Debug, Default)]
-struct Part {
+struct Part<'a> {
     status: u16,
-    etag: Option<String>,
-    code: Option<String>,
+    etag: Option<&'a str>,
+    code: Option<&'a str>,
     body: String,
 }
 
@@ -150,34 +132,39 @@ pub(crate) fn read(body: &[u8]) -> Result<String, Fault> {
     if let Some(failed) = parts.iter().find(|part| !(200..300).contains(&part.status)) {
         let said = ODataError::read(failed.body.as_bytes());
         let index = said.as_ref().and_then(ODataError::index);
-        let code = failed.code.clone().or(said.map(|error| error.code)).unwrap_or_default();
+        let code = failed.code.map(str::to_owned).or(said.map(|error| error.code)).unwrap_or_default();
         return Err(Fault::Answer { status: failed.status, code, index, retry_after: None });
     }
     let mut plain = String::new();
-    for part in parts {
+    for (index, part) in parts.into_iter().enumerate() {
         // Writing to a String never fails.
         let _ = write!(plain, "\n--changesetresponse_0\nHTTP/1.1 {}\n", part.status);
-        if let Some(etag) = part.etag {
+        // That of the head: nobody asks for the others.
+        if let Some(etag) = part.etag.filter(|_| index == 0) {
             let _ = writeln!(plain, "ETag: {etag}");
         }
     }
     Ok(plain)
 }
 
-fn parts(text: &str) -> Result<Vec<Part>, Fault> {
-    let mut parts: Vec<Part> = Vec::new();
+fn parts(text: &str) -> Result<Vec<Part<'_>>, Fault> {
+    let mut parts: Vec<Part<'_>> = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         let Some(status) = line.strip_prefix("HTTP/1.1 ") else { continue };
         let status = status.split(' ').next().and_then(|number| number.parse().ok());
         let mut part = Part { status: status.ok_or(Fault::Senseless)?, ..Part::default() };
         for line in lines.by_ref().take_while(|line| !line.is_empty()) {
-            let Some((name, value)) = line.split_once(':') else { continue };
-            let text = || Some(value.trim().to_owned());
+            // The others are a dozen for every row.
+            let Some((name, value)) =
+                line.starts_with(['E', 'e', 'X', 'x']).then(|| line.split_once(':')).flatten()
+            else {
+                continue;
+            };
             if name.eq_ignore_ascii_case("etag") {
-                part.etag = text();
+                part.etag = Some(value.trim());
             } else if name.eq_ignore_ascii_case("x-ms-error-code") {
-                part.code = text();
+                part.code = Some(value.trim());
             }
         }
         for line in lines.by_ref().take_while(|line| !line.starts_with("--")) {
