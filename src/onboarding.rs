@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{SiloRules, check_connection},
@@ -23,6 +23,9 @@ const MAX_FILTERS: (usize, usize) = (64, 512);
 const MAX_ATTENTION: usize = 32;
 /// Longest time that a rotated secret goes on counting: a week.
 const MAX_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Longest settings, in bytes of JSON: a change is kept beside the settings until the tenant's audit stream
+/// tells of it, before and after, in one property of 64 KiB.
+const MAX_SETTINGS: usize = 16 * 1024;
 /// Longest retention, in days: 100 years.
 const MAX_RETENTION: u32 = 36_525;
 
@@ -116,7 +119,29 @@ fn check(settings: &Settings) -> Result<(), Invalid> {
     if settings.attention.len() > MAX_ATTENTION || !statuses {
         return Err(Invalid::new("attention", format!("must be at most {MAX_ATTENTION} statuses")));
     }
-    Ok(())
+    check_length(settings)
+}
+
+/// Refuses settings that could be stored, and never again changed. Names the longest list in them.
+fn check_length(settings: &Settings) -> Result<(), Invalid> {
+    fn length(value: &impl Serialize) -> usize {
+        serde_json::to_vec(value).map_or(usize::MAX, |json| json.len())
+    }
+    let whole = length(settings);
+    if whole <= MAX_SETTINGS {
+        return Ok(());
+    }
+    let lists = [
+        ("changeFeed.types", length(&settings.change_feed.types)),
+        ("redaction.names", length(&settings.redaction.names)),
+        ("redaction.pointers", length(&settings.redaction.pointers)),
+        ("attention", length(&settings.attention)),
+        ("storage", length(&settings.storage)),
+    ];
+    let longest =
+        lists.into_iter().max_by_key(|(_, length)| *length).map_or("changeFeed.types", |(name, _)| name);
+    let rule = format!("must be shorter: all settings are at most {MAX_SETTINGS} bytes of JSON, got {whole}");
+    Err(Invalid::new(longest, rule))
 }
 
 /// A change feed is asked for where nobody knows where its links are to lead.
@@ -154,5 +179,30 @@ pub fn check_place(rules: &SiloRules, place: &Place) -> Result<(), Invalid> {
             Ok(_) => Ok(()),
             Err(rule) => Err(Invalid::new("storage.tableServiceUri", rule)),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_could_never_be_changed_again_are_refused_by_their_longest_list() {
+        let filters = |count: usize| ChangeFeed { enabled: true, types: vec!["x".repeat(500); count] };
+        let pointers = |count: usize| Rules {
+            pointers: vec![format!("/data/{}", "x".repeat(240)); count],
+            ..Rules::default()
+        };
+        let asked = |types: usize, rules: usize| {
+            let wanted =
+                Wanted { change_feed: filters(types), redaction: pointers(rules), ..Wanted::default() };
+            wanted.settings(None).map(drop).map_err(|invalid| (invalid.field, invalid.rule))
+        };
+        assert_eq!(asked(20, 20), Ok(()));
+        for (types, rules, field) in [(64, 0, "changeFeed.types"), (10, 64, "redaction.pointers")] {
+            let (named, rule) = asked(types, rules).unwrap_err();
+            assert_eq!(named, field);
+            assert!(rule.contains("16384 bytes of JSON"), "{rule}");
+        }
     }
 }

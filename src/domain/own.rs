@@ -7,6 +7,7 @@ use super::{
     cloud_event::{CloudEvent, DecodeError},
     event::{Actor, Data, Expected, NewEvent, Target},
     ids::{EventId, EventType, Source, StreamName},
+    known,
 };
 
 /// Category of the streams that hold checkpoints.
@@ -15,13 +16,20 @@ pub const CHECKPOINT: &str = "checkpoint";
 pub const CHECKPOINT_SIGNED: &str = "annals.checkpoint.signed";
 /// The source of our own events.
 pub const SOURCE: &str = "annals";
+/// The source of events that the command journal makes. What travels under it is sealed.
+pub(crate) const JOURNAL_SOURCE: &str = "urn:annals:journal";
 /// Categories and types that senders cannot use: their events are proof.
 const RESERVED: ([&str; 2], [&str; 2]) =
     (["erasure", "checkpoint"], ["annals.erasure.", "annals.checkpoint."]);
 
 /// Whether only Annals itself may write events of this type, category or source.
+///
+/// The journal's own source is left to its types, whose seal the journal looks at. Under any other type
+/// somebody could take the identity that an event of a command will have, and so keep it from ever being
+/// written.
 pub(crate) fn is_reserved(event_type: &EventType, category: Option<&str>, source: &Source) -> bool {
     source.as_str() == SOURCE
+        || source.as_str() == JOURNAL_SOURCE && !known::is_journal(event_type)
         || RESERVED.1.iter().any(|prefix| event_type.as_str().starts_with(prefix))
         || category.is_some_and(|category| RESERVED.0.contains(&category))
 }

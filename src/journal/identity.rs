@@ -11,13 +11,14 @@ use crate::{
         command::{Command, Fact, Person, Stage},
         event::Actor,
         ids::{EventId, Identity, Source, StreamId},
+        own,
         timestamp::Timestamp,
     },
     store::{digest, registry::Tenant},
 };
 
 /// The source of events that the journal makes. Nobody else may use it.
-pub(crate) const SOURCE: &str = "urn:annals:journal";
+pub(crate) const SOURCE: &str = own::JOURNAL_SOURCE;
 
 fn hashed(parts: &[&str]) -> String {
     let mut hash = Sha256::new();

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{
     keys,
     registry::Tenant,
-    retry::{self, WriteError},
+    retry::{self, WriteError, pages},
     rows::BadRow,
     table::{Batch, ETag, MAX_BINARY, Op, ReadError, Row, StoredRow, Table, TableName, Value},
 };
@@ -211,7 +211,7 @@ impl DeadLetters {
     pub async fn list(&self, from: Option<String>, limit: usize) -> Result<DeadLetterPage, DeadLetterError> {
         let mut range = keys::dead_letters();
         range.from = from.unwrap_or(range.from);
-        let page = match retry::read(|| self.table.scan(&self.name, keys::DEAD, &range, limit)).await {
+        let page = match pages::scan(&self.table, &self.name, keys::DEAD, &range, limit).await {
             Err(ReadError::NoTable) if self.nobodys => {
                 return Ok(DeadLetterPage { letters: Vec::new(), next: None });
             }
@@ -299,8 +299,8 @@ impl DeadLetters {
             let id = row.key.strip_prefix("d|").and_then(DeadLetterId::parse);
             let id = id.ok_or_else(|| BadRow { key: row.key.clone(), property: "RowKey" })?;
             let range = keys::dead_letter_bodies(&id.0);
-            let page = retry::read(|| self.table.scan(&self.name, keys::DEAD, &range, parts)).await?;
-            page.rows.iter().for_each(|stored| bytes.extend(body(&stored.row)));
+            let rows = pages::all(&self.table, &self.name, keys::DEAD, &range, parts).await?;
+            rows.iter().for_each(|stored| bytes.extend(body(&stored.row)));
             letter.body = bytes.into();
         }
         Ok(letter)

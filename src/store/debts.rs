@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     keys,
     registry::Tenant,
-    retry::{self, WriteError},
+    retry::{self, WriteError, pages},
     rows::{self, BadRow, Commit},
     table::{Batch, Op, ReadError, Table},
 };
@@ -41,14 +41,16 @@ impl Debts {
         Self { table, tenant }
     }
 
-    /// The oldest debts of a partition: the last sequence of each, and when it was recorded.
+    /// The oldest debts of a partition: the last sequence of each, and when it was recorded. One that cannot
+    /// be read is passed over.
     ///
     /// # Errors
     /// [`DebtError`].
     pub async fn oldest(&self, partition: PartitionId) -> Result<Vec<(u64, Timestamp)>, DebtError> {
         let (name, range) = (partition.to_string(), keys::debts());
-        let page = retry::read(|| self.table.scan(&self.tenant.table, &name, &range, PAGE)).await?;
-        Ok(page.rows.iter().map(|stored| rows::read_debt(&stored.row)).collect::<Result<_, _>>()?)
+        let page = pages::scan(&self.table, &self.tenant.table, &name, &range, PAGE).await?;
+        let debts = page.rows.iter().map(|stored| rows::read_debt(&stored.row));
+        Ok(debts.filter_map(BadRow::passed_over).collect())
     }
 
     /// Takes a debt away: its message is on the publish queue.

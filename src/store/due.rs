@@ -2,7 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{history::HistoryError, keys, registry::Tenant, retry, rows, table::Table};
+use super::{
+    history::HistoryError,
+    keys,
+    registry::Tenant,
+    retry::pages,
+    rows::{self, BadRow},
+    table::Table,
+};
 use crate::domain::{ids::StreamName, position::PartitionId, timestamp::Timestamp};
 
 /// Streams looked at once.
@@ -30,7 +37,8 @@ impl Dues {
         Self { table, tenant }
     }
 
-    /// The streams of a partition that fell due up to `now`, from `from` on.
+    /// The streams of a partition that fell due up to `now`, from `from` on. A row that cannot be read is
+    /// passed over.
     ///
     /// # Errors
     /// [`HistoryError`].
@@ -44,9 +52,8 @@ impl Dues {
         if let Some(from) = from {
             range.from = from;
         }
-        let page = retry::read(|| self.table.scan(&self.tenant.table, &name, &range, PAGE)).await?;
-        let streams =
-            page.rows.iter().map(|stored| rows::linked_stream(&stored.row)).collect::<Result<_, _>>()?;
-        Ok(DuePage { streams, next: page.next })
+        let page = pages::scan(&self.table, &self.tenant.table, &name, &range, PAGE).await?;
+        let streams = page.rows.iter().map(|stored| rows::linked_stream(&stored.row));
+        Ok(DuePage { streams: streams.filter_map(BadRow::passed_over).collect(), next: page.next })
     }
 }

@@ -8,14 +8,14 @@ use super::{
     history::HistoryError,
     keys,
     registry::Tenant,
-    retry,
+    retry::{self, pages},
     rows::{BadRow, Commit, Head},
     table::{Page, Range, ReadError, Table},
 };
 use crate::domain::{position::PartitionId, timestamp::Timestamp};
 
 /// Most rows that one storage query gives.
-pub const MAX_ROWS: usize = 1_000;
+pub const MAX_ROWS: usize = pages::MAX_ROWS;
 
 /// Some commits of a partition, oldest first.
 #[derive(Debug, Default)]
@@ -63,18 +63,9 @@ impl Log {
     /// # Errors
     /// [`HistoryError`].
     pub async fn window(&self, partition: PartitionId, from: u64, to: u64) -> Result<Window, HistoryError> {
-        let mut range = keys::commits_between(from, to);
-        loop {
-            let page = self.scan(partition, &range, MAX_ROWS).await?;
-            match page.next {
-                // Short, even empty pages are allowed while there is more.
-                Some(next) if page.rows.is_empty() => range.from = next,
-                next => {
-                    let commits = page.rows.iter().map(|stored| Commit::read(&stored.row));
-                    return Ok(Window { commits: commits.collect::<Result<_, _>>()?, whole: next.is_none() });
-                }
-            }
-        }
+        let page = self.scan(partition, &keys::commits_between(from, to), MAX_ROWS).await?;
+        let commits = page.rows.iter().map(|stored| Commit::read(&stored.row));
+        Ok(Window { commits: commits.collect::<Result<_, _>>()?, whole: page.next.is_none() })
     }
 
     /// The first commit that ends at `sequence` or later.
@@ -86,15 +77,8 @@ impl Log {
         partition: PartitionId,
         sequence: u64,
     ) -> Result<Option<Commit>, HistoryError> {
-        let mut range = keys::commits_between(sequence, u64::MAX);
-        loop {
-            let page = self.scan(partition, &range, 1).await?;
-            match (page.rows.first(), page.next) {
-                (Some(stored), _) => return Ok(Some(Commit::read(&stored.row)?)),
-                (None, Some(next)) => range.from = next,
-                (None, None) => return Ok(None),
-            }
-        }
+        let page = self.scan(partition, &keys::commits_between(sequence, u64::MAX), 1).await?;
+        Ok(page.rows.first().map(|stored| Commit::read(&stored.row)).transpose()?)
     }
 
     /// The first sequence that was recorded at `time` or later; one behind the end when none was.
@@ -124,7 +108,7 @@ impl Log {
         Ok(low)
     }
 
-    /// One storage query; asked again for fewer rows when the answer would not fit into memory.
+    /// At most so many rows of a range; some, when there are any.
     pub(crate) async fn scan(
         &self,
         partition: PartitionId,
@@ -141,13 +125,7 @@ impl Log {
         range: &Range,
         limit: usize,
     ) -> Result<Page, ReadError> {
-        let mut limit = limit.clamp(1, MAX_ROWS);
-        loop {
-            match retry::read(|| self.table.scan(&self.tenant.table, partition, range, limit)).await {
-                Err(ReadError::TooLarge) if limit > 1 => limit = (limit / 8).max(1),
-                page => return page,
-            }
-        }
+        pages::scan(&self.table, &self.tenant.table, partition, range, limit).await
     }
 
     /// One row.

@@ -284,9 +284,11 @@ impl Store {
     async fn all_known(&self, tenant: &Arc<Tenant>, events: &[NewEvent]) -> Result<bool, StoreError> {
         let history = self.history(tenant);
         for event in events {
-            let found = history.event(&event.id, &event.source).await;
-            let found = found.map_err(|error| StoreError::Unavailable { reason: error.to_string() })?;
-            if found.is_none() {
+            // Where it would be placed: there its first answer is found, and in another partition, under
+            // another subject, it would be stored once more.
+            let (partition, _) = candidate(tenant, event.clone(), &Delivery::queue(1));
+            let stored = history.is_stored(partition, &event.identity()).await;
+            if !stored.map_err(|error| StoreError::Unavailable { reason: error.to_string() })? {
                 return Ok(false);
             }
         }

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     keys,
     registry::Tenant,
-    retry::{self, WriteError},
+    retry::{self, WriteError, pages},
     rows::{BadRow, json},
     table::{Batch, ETag, Op, Range, ReadError, Row, Table, Value},
 };
@@ -49,13 +49,13 @@ impl Readers {
         Ok(row.map(|stored| Ok::<_, BadRow>((read(&stored.row)?, stored.etag))).transpose()?)
     }
 
-    /// Everything of a range, with the keys: at most one page.
+    /// Everything of a range, with the keys: at most 1,000.
     ///
     /// # Errors
     /// [`ReadersError`].
     pub async fn list<T: DeserializeOwned>(&self, range: &Range) -> Result<Vec<T>, ReadersError> {
-        let page = retry::read(|| self.table.scan(&self.tenant.table, keys::READERS, range, 1_000)).await?;
-        Ok(page.rows.iter().map(|stored| read(&stored.row)).collect::<Result<_, _>>()?)
+        let rows = pages::all(&self.table, &self.tenant.table, keys::READERS, range, pages::MAX_ROWS).await?;
+        Ok(rows.iter().map(|stored| read(&stored.row)).collect::<Result<_, _>>()?)
     }
 
     /// Keeps something new, or in the place of what has this version. False: somebody else did.

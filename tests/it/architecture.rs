@@ -13,13 +13,11 @@ use sha2::{Digest, Sha256};
 const MAX_LINES: usize = 320;
 
 /// Files that grew past it before this test was. They may only leave this list.
-const LONG: [(&str, usize); 9] = [
-    ("src/store/administration.rs", 325),
+const LONG: [(&str, usize); 7] = [
     ("src/store/append/committer/worker.rs", 360),
     ("src/store/append/plan/draft.rs", 340),
     ("src/store/append/state.rs", 360),
     ("src/store/embedded/writer.rs", 330),
-    ("src/store/history.rs", 385),
     ("src/store/keys/mod.rs", 330),
     ("src/store/mod.rs", 470),
     ("src/store/table.rs", 390),

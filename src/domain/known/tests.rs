@@ -92,6 +92,26 @@ fn an_unknown_type_goes_where_category_and_subject_say() {
 }
 
 #[test]
+fn our_own_sources_are_nobody_elses_whatever_the_type() {
+    let of = |event_type: &str, source: &str| {
+        let element = serde_json::json!({
+            "specversion": "1.0", "id": "in-doubt-1", "source": source, "type": event_type, "subject": "c",
+        });
+        let text = element.to_string();
+        let elements = crate::domain::message::decode_document(text.as_bytes()).unwrap();
+        elements.into_iter().next().unwrap().event.map_err(|error| error.code)
+    };
+    for event_type in ["com.example.x", TRIGGER_RECEIVED, "io.marain.workflow.instance.faulted"] {
+        for source in ["annals", "urn:annals:journal"] {
+            assert_eq!(of(event_type, source).unwrap_err(), DecodeError::RESERVED, "{source} {event_type}");
+        }
+        assert!(of(event_type, "urn:annals:journal:mine").is_ok());
+    }
+    // The journal's own come sealed, and the journal looks at that.
+    assert!(of("annals.command.succeeded", "urn:annals:journal").is_ok());
+}
+
+#[test]
 fn only_short_strings_of_the_allow_list_are_essential() {
     let just = "é".repeat(256);
     let over = "é".repeat(257);

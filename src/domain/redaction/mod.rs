@@ -143,14 +143,14 @@ impl Redactor {
                 continue;
             }
             if self.attribute(name, value) {
-                noted.push(format!("/extensions/{name}"));
+                noted.push(note(&format!("/extensions/{name}")));
             }
         }
         if let Some(id) = event.actor.as_mut().and_then(|actor| actor.id.as_mut())
             && let Cow::Owned(redacted) = self.text(id)
         {
             *id = redacted;
-            noted.push("/actor/id".to_owned());
+            noted.push(note("/actor/id"));
         }
         for value in event.essentials.values_mut().chain(event.state.as_mut()) {
             if let Cow::Owned(redacted) = self.text(value) {
@@ -199,7 +199,7 @@ impl Redactor {
         }
     }
 
-    fn data(&self, event: &mut NewEvent, noted: &mut Vec<String>) {
+    fn data(&self, event: &mut NewEvent, noted: &mut Vec<Note>) {
         match &event.data {
             Data::None => {}
             Data::Json(text) => {
@@ -216,17 +216,11 @@ impl Redactor {
     }
 
     /// `text` must be JSON, and is left alone where it is not.
-    fn json(&self, text: &str, root: &str, noted: &mut Vec<String>) -> Option<String> {
+    fn json(&self, text: &str, root: &str, noted: &mut Vec<Note>) -> Option<String> {
         Walker::new(self, text, root).redact(noted)
     }
 
-    fn bytes(
-        &self,
-        bytes: &[u8],
-        media: Option<&str>,
-        root: &str,
-        noted: &mut Vec<String>,
-    ) -> Option<Vec<u8>> {
+    fn bytes(&self, bytes: &[u8], media: Option<&str>, root: &str, noted: &mut Vec<Note>) -> Option<Vec<u8>> {
         let text = std::str::from_utf8(bytes).ok()?;
         let trimmed = text.trim_start_matches('\u{FEFF}').trim_start();
         let redacted = if trimmed.starts_with(['{', '[']) && is_json(trimmed) {
@@ -236,7 +230,7 @@ impl Redactor {
             let out = if form { self.form(text) } else { self.text(text).into_owned() };
             let changed = out != text;
             if changed {
-                noted.push(root.to_owned());
+                noted.push(note(root));
             }
             changed.then_some(out)
         };
@@ -254,7 +248,7 @@ impl Redactor {
     }
 
     /// Base64 of a document; `None` when nothing in it is taken out.
-    fn base64(&self, encoded: &str, root: &str, noted: &mut Vec<String>) -> Option<String> {
+    fn base64(&self, encoded: &str, root: &str, noted: &mut Vec<Note>) -> Option<String> {
         let bytes = STANDARD.decode(encoded.trim()).ok()?;
         Some(STANDARD.encode(self.bytes(&bytes, None, root, noted)?))
     }
@@ -281,17 +275,17 @@ fn is_json(text: &str) -> bool {
     super::json::check_depth("data", text).is_ok() && super::json::value("data", text).is_ok()
 }
 
-fn within_bounds(noted: Vec<String>) -> Vec<String> {
-    let (most, longest) = MAX_NOTED;
-    if noted.len() <= most && noted.iter().all(|pointer| pointer.len() <= longest) {
-        return noted;
-    }
-    let (mut kept, rest): (Vec<_>, Vec<_>) =
-        noted.into_iter().enumerate().partition(|(at, pointer)| *at < most && pointer.len() <= longest);
-    if !rest.is_empty() {
-        kept.push((most, "/data".to_owned()));
-    }
-    kept.into_iter().map(|(_, pointer)| pointer).collect()
+/// Where something was found; `None` where that is too long to be shown.
+type Note = Option<String>;
+
+fn note(pointer: &str) -> Note {
+    (pointer.len() <= MAX_NOTED.1).then(|| pointer.to_owned())
+}
+
+fn within_bounds(noted: Vec<Note>) -> Vec<String> {
+    let all = noted.len() <= MAX_NOTED.0 && noted.iter().all(Option::is_some);
+    let rest = (!all).then(|| "/data".to_owned());
+    noted.into_iter().take(MAX_NOTED.0).flatten().chain(rest).collect()
 }
 
 #[cfg(test)]

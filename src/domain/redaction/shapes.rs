@@ -17,7 +17,7 @@ const MARKERS: [&str; 7] = [
     "client_secret=",
     "sig=",
 ];
-const PEM: (&str, &str) = ("-----BEGIN ", "PRIVATE KEY");
+const PEM: (&str, &str, &str) = ("-----BEGIN ", "PRIVATE KEY", "-----END ");
 /// Shortest signature of a SAS, and shortest bearer token.
 const SHORTEST: usize = 20;
 
@@ -101,11 +101,15 @@ fn is_header(encoded: &str) -> bool {
 fn marked(text: &str, found: &mut Vec<Range<usize>>) {
     let lower = text.to_ascii_lowercase();
     for marker in MARKERS {
+        // The end of the last value is the end of every value that begins before it: looked for once, or
+        // `pwd=pwd=pwd=…` would be read again from each of them.
+        let mut end = None;
         for (at, _) in lower.match_indices(marker) {
             let before = at.checked_sub(1).map(|at| lower.as_bytes()[at]);
             let start = at + marker.len();
             let ends = |c: char| c.is_whitespace() || matches!(c, ';' | '&' | '"' | '\'' | ',' | '<' | ')');
-            let end = text[start..].find(ends).map_or(text.len(), |length| start + length);
+            let ahead = || text[start..].find(ends).map_or(text.len(), |length| start + length);
+            let end = *end.insert(end.filter(|end| start <= *end).unwrap_or_else(ahead));
             let value = &text[start..end];
             let counts = match marker {
                 "sig=" => matches!(before, None | Some(b'?' | b'&')) && value.len() >= SHORTEST,
@@ -120,16 +124,21 @@ fn marked(text: &str, found: &mut Vec<Range<usize>>) {
 }
 
 fn pems(text: &str, found: &mut Vec<Range<usize>>) {
+    // Where the footer ahead begins, and where it ends: looked for once for all keys before it.
+    let mut footer = None;
     for (start, _) in text.match_indices(PEM.0) {
         let label_end = text[start + PEM.0.len()..].find("-----").map(|length| start + PEM.0.len() + length);
         let Some(label_end) = label_end.filter(|end| text[start..*end].contains(PEM.1)) else { continue };
         let body = label_end + 5;
-        let end = text[body..].find("-----END ").and_then(|offset| {
-            let footer = body + offset + 9;
-            text[footer..].find("-----").map(|length| footer + length + 5)
-        });
-        // One that was cut off is a key all the same.
-        found.push(start..end.unwrap_or(text.len()));
+        let ahead = || {
+            let begin = text[body..].find(PEM.2).map_or(text.len(), |offset| body + offset);
+            let rest = begin + PEM.2.len();
+            // One that was cut off is a key all the same.
+            let length = text.get(rest..).and_then(|text| text.find("-----"));
+            (begin, length.map_or(text.len(), |length| rest + length + 5))
+        };
+        let (_, end) = *footer.insert(footer.filter(|(begin, _)| body <= *begin).unwrap_or_else(ahead));
+        found.push(start..end);
     }
 }
 
@@ -220,6 +229,35 @@ mod tests {
         ] {
             assert_eq!(redact(text), text);
         }
+    }
+
+    /// Read again from each marker, half a MiB of them would take minutes.
+    #[test]
+    fn a_text_full_of_what_introduces_a_secret_is_read_once() {
+        let times = |part: &str| part.repeat((512 << 10) / part.len());
+        for marker in MARKERS {
+            let text = times(marker);
+            let want = format!("{marker}{REDACTED}");
+            assert!(redact(&text) == want, "{marker}");
+        }
+        let keys = times("-----BEGIN PRIVATE KEY-----");
+        assert_eq!(redact(&keys), REDACTED);
+        assert_eq!(redact(&format!("{keys}-----END {}", "x".repeat(512 << 10))), REDACTED);
+        assert_eq!(redact(&format!("{keys}-----END PRIVATE KEY----- after")), "[REDACTED] after");
+        for other in ["Bearer ", "eyJ", "eyJ.", "-----END ", "-----BEGIN ", "-----"] {
+            let text = times(other);
+            assert!(redact(&text) == text, "{other}");
+        }
+    }
+
+    #[test]
+    fn every_value_ends_where_it_would_alone() {
+        let text = "pwd=a pwd=pwd=b;pwd=;x&pwd=c";
+        assert_eq!(redact(text), "pwd=[REDACTED] pwd=[REDACTED];pwd=;x&pwd=[REDACTED]");
+        let (key, other) =
+            ("-----BEGIN PRIVATE KEY-----k", "-----BEGIN CERTIFICATE-----c-----END CERTIFICATE-----");
+        let text = format!("{key}-----END A-----1{key}{key}-----END B-----2{other}3{key}");
+        assert_eq!(redact(&text), format!("[REDACTED]1[REDACTED]2{other}3[REDACTED]"));
     }
 
     #[test]

@@ -128,6 +128,75 @@ fn what_is_not_json_is_read_as_far_as_it_can_be() {
     assert!(!String::from_utf8_lossy(event.data.as_bytes()).contains("=b"), "{:?}", event.data);
 }
 
+/// Every find noted with the whole way to it, a long name and many secrets are more than all memory.
+#[test]
+fn what_is_noted_of_one_event_is_little_however_long_its_names_are() {
+    let secrets = json!({ "n".repeat(20_000): vec![json!({ "pwd": 1 }); 200] }).to_string();
+    let mut noted = Vec::new();
+    Redactor::default().json(&secrets, "/data", &mut noted).unwrap();
+    let bytes: usize = noted.iter().map(|note| note.as_ref().map_or(0, String::len)).sum();
+    assert!(bytes <= MAX_NOTED.0 * MAX_NOTED.1 && noted.len() <= MAX_NOTED.0 + 1, "{bytes} bytes");
+}
+
+#[test]
+fn what_is_not_shown_counts_all_the_same() {
+    let long = "n".repeat(300);
+    let pointers = |data: &str| {
+        let mut event = event_with(&json!({ "apikey": "k" }));
+        event.data = Data::Json(data.to_owned().into());
+        Redactor::default().event(&mut event).unwrap();
+        event.redacted
+    };
+    let list = |count: usize| vec![r#"{"pwd":1}"#; count].join(",");
+    let shown = |from: usize, to: usize, behind: &[&str]| {
+        let all = (from..to).map(|at| format!("/data/b/{at}/pwd"));
+        all.chain(behind.iter().map(|&text| text.to_owned())).collect::<Vec<_>>()
+    };
+    let some = pointers(&format!(r#"{{"{long}":[{}],"b":[{}]}}"#, list(60), list(10)));
+    assert_eq!(some, shown(0, 4, &["/data"]));
+    assert_eq!(pointers(&format!(r#"{{"b":[{}]}}"#, list(63))), shown(0, 63, &["/extensions/apikey"]));
+    assert_eq!(pointers(&format!(r#"{{"b":[{}]}}"#, list(64))), shown(0, 64, &["/data"]));
+    assert_eq!(pointers(&format!(r#"{{"b":[{}]}}"#, list(900))), shown(0, 64, &["/data"]));
+}
+
+/// What lay in a value that goes as a whole makes room for what was found behind it.
+#[test]
+fn what_goes_as_a_whole_is_noted_once() {
+    let list = |count: usize| vec![r#"{"pwd":1}"#; count].join(",");
+    let (many, few) = (list(200), list(2));
+    let noted = |data: &str| {
+        let mut noted = Vec::new();
+        Redactor::default().json(data, "/data", &mut noted).unwrap();
+        within_bounds(noted)
+    };
+    let (first, behind) = ("/data/value", ["/data/x/0/pwd", "/data/x/1/pwd"]);
+    for data in [
+        format!(r#"{{"value":[{many}],"x":[{few}],"name":"pwd"}}"#),
+        format!(r#"{{"name":"pwd","value":{{"value":[{many}],"name":"pwd","z":[{many}]}},"x":[{few}]}}"#),
+    ] {
+        assert_eq!(noted(&data), [first, behind[0], behind[1]]);
+    }
+    let deep =
+        format!(r#"{{"value":[{many}],"x":{{"value":[{many}],"u":[{few}],"key":"pwd"}},"key":"pwd"}}"#);
+    assert_eq!(noted(&deep), [first, "/data/x/value", "/data/x/u/0/pwd", "/data/x/u/1/pwd"]);
+    let kept = format!(r#"{{"value":[{many}],"x":[{few}],"key":"other"}}"#);
+    assert_eq!(noted(&kept).len(), MAX_NOTED.0 + 1);
+    assert_eq!(noted(&format!(r#"{{"token":[{many}],"x":[{few}]}}"#)), ["/data/token", behind[0], behind[1]]);
+}
+
+#[test]
+fn a_rule_points_to_what_lies_as_deep_as_it_says() {
+    let rules =
+        Rules { pointers: vec!["/data/*/a~1b".to_owned(), "/data//x".to_owned()], ..Rules::default() };
+    let redactor = Redactor::new(&rules);
+    let data = json!({ "q": { "a/b": 1, "a": { "b": 2 } }, "a/b": 3, "": { "x": 4, "y": { "x": 5 } } });
+    let (data, mut noted) = redacted(&redactor, data);
+    let want = json!({ "q": { "a/b": REDACTED, "a": { "b": 2 } }, "a/b": 3, "": { "x": REDACTED, "y": { "x": 5 } } });
+    assert_eq!(data, want);
+    noted.sort();
+    assert_eq!(noted, ["/data//x", "/data/q/a~1b"]);
+}
+
 fn json_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -5,7 +5,7 @@ use std::{borrow::Cow, ops::Range};
 use memchr::{memchr, memchr2};
 
 use super::{
-    MAX_DEPTH, REDACTED, Redactor, is_json, names, shapes,
+    MAX_DEPTH, MAX_NOTED, Note, REDACTED, Redactor, is_json, names, note, shapes,
     strings::{decoded, encoded, escaped},
 };
 
@@ -19,6 +19,15 @@ struct Edit {
     with: String,
 }
 
+/// The value of a member `value`, and what was found in it.
+struct Labelled {
+    span: Range<usize>,
+    edits: Range<usize>,
+    noted: Range<usize>,
+    /// What is noted when it goes as a whole.
+    note: Note,
+}
+
 /// The walk. It is built for validated JSON: it stops where it cannot read on, and what was found
 /// before that is taken out all the same.
 pub(super) struct Walker<'a> {
@@ -27,11 +36,17 @@ pub(super) struct Walker<'a> {
     at: usize,
     /// Where the walk is, as a JSON pointer.
     pointer: String,
+    /// Where each segment of the pointer begins: members' names may be long, and many rules may be held
+    /// against each value.
+    segments: Vec<usize>,
     nested: usize,
     /// No string of the text is anything but what it says: there is nothing to look for in it.
     plain: bool,
     edits: Vec<Edit>,
-    noted: Vec<(usize, String)>,
+    /// One for each find, in the order of the text.
+    noted: Vec<Note>,
+    /// How many of those may yet become one, because the value that they lie in may have to go.
+    unsettled: usize,
 }
 
 /// The text is not what it should be.
@@ -41,17 +56,19 @@ impl<'a> Walker<'a> {
     pub(super) fn new(redactor: &'a Redactor, text: &'a str, root: &str) -> Self {
         let mut pointer = String::with_capacity(64);
         pointer.push_str(root);
+        let segments = root.match_indices('/').map(|(at, _)| at + 1).collect();
         // JSON in a string has its quotes escaped.
         let plain = memchr(b'\\', text.as_bytes()).is_none() && !shapes::may_be_in(text);
-        Self { redactor, text, at: 0, pointer, nested: 0, plain, edits: Vec::new(), noted: Vec::new() }
+        let (edits, noted) = (Vec::new(), Vec::new());
+        Self { redactor, text, at: 0, pointer, segments, nested: 0, plain, edits, noted, unsettled: 0 }
     }
 
     /// The text without its secrets, and where they were; `None` when there are none.
-    pub(super) fn redact(mut self, noted: &mut Vec<String>) -> Option<String> {
+    pub(super) fn redact(mut self, noted: &mut Vec<Note>) -> Option<String> {
         // Stuck means malformed, which validated JSON is not.
         let _ = self.value("", MAX_DEPTH);
-        self.noted.sort();
-        noted.extend(self.noted.into_iter().map(|(_, pointer)| pointer));
+        // One too many says that there are too many.
+        noted.extend(self.noted.into_iter().take(MAX_NOTED.0 + 1));
         if self.edits.is_empty() {
             return None;
         }
@@ -70,7 +87,7 @@ impl<'a> Walker<'a> {
     fn value(&mut self, name: &str, depth_left: usize) -> Result<Range<usize>, Stuck> {
         let first = self.peek()?;
         let start = self.at;
-        let edits = self.edits.len();
+        let (edits, noted) = (self.edits.len(), self.noted.len());
         match first {
             b'{' => self.object(depth_left.checked_sub(1).ok_or(Stuck)?)?,
             b'[' => self.array(depth_left.checked_sub(1).ok_or(Stuck)?)?,
@@ -79,7 +96,7 @@ impl<'a> Walker<'a> {
         }
         let span = start..self.at;
         if self.is_pointed_to() || self.is_secret(name, &span) {
-            self.take_out(&span, edits);
+            self.take_out(&span, edits, noted);
         } else if first == b'"' && !(self.plain && name != BASE64) {
             self.shaped(name, &span);
         }
@@ -102,18 +119,29 @@ impl<'a> Walker<'a> {
     }
 
     fn is_pointed_to(&self) -> bool {
+        let segment = |index: usize| {
+            let end = self.segments.get(index + 1).map_or(self.pointer.len(), |next| next - 1);
+            &self.pointer[self.segments[index]..end]
+        };
         self.redactor.pointers.iter().any(|pointer| {
-            let mut path = self.pointer.split('/').skip(1);
-            pointer.iter().all(|rule| path.next().is_some_and(|segment| rule == "*" || rule == segment))
-                && path.next().is_none()
+            pointer.len() == self.segments.len()
+                && pointer.iter().enumerate().all(|(index, rule)| rule == "*" || rule == segment(index))
         })
     }
 
+    /// Notes that something was found here. It is only counted when it cannot be shown in the end: names
+    /// may be long and finds many, and the one times the other is more than the memory there is.
+    fn note(&mut self) {
+        let shown = self.noted.len().saturating_sub(self.unsettled) < MAX_NOTED.0;
+        let note = if shown { note(&self.pointer) } else { None };
+        self.noted.push(note);
+    }
+
     /// Puts the mark in the place of the value, and of whatever was found inside it.
-    fn take_out(&mut self, span: &Range<usize>, edits: usize) {
+    fn take_out(&mut self, span: &Range<usize>, edits: usize, noted: usize) {
         self.edits.truncate(edits);
-        self.noted.retain(|(at, _)| !span.contains(at));
-        self.noted.push((span.start, self.pointer.clone()));
+        self.noted.truncate(noted);
+        self.note();
         if self.text[span.clone()] != *"\"[REDACTED]\"" {
             self.edits.push(Edit { span: span.clone(), with: format!("\"{REDACTED}\"") });
         }
@@ -129,7 +157,7 @@ impl<'a> Walker<'a> {
                 Cow::Borrowed(_) => return,
             },
         };
-        self.noted.push((span.start, self.pointer.clone()));
+        self.note();
         self.edits.push(Edit { span: span.clone(), with: encoded(&redacted) });
     }
 
@@ -149,35 +177,40 @@ impl<'a> Walker<'a> {
     fn object(&mut self, depth_left: usize) -> Result<(), Stuck> {
         self.at += 1;
         // `{"name": "password", "value": "…"}`: the name stands in another member.
-        let (mut label, mut labelled) = (None, None);
+        let (mut label, mut labelled) = (None, None::<Labelled>);
         let mut renamed = 0;
         while self.peek()? != b'}' {
             let name_span = self.string()?;
             let Some(name) = decoded(&self.text[name_span.clone()]) else { return Err(Stuck) };
             let shown = self.member_name(&name, name_span, &mut renamed);
-            self.expect(b':')?;
             let length = self.push(&shown);
-            let edits = self.edits.len();
+            if matches!(shown, Cow::Owned(_)) {
+                self.note();
+            }
+            self.expect(b':')?;
+            let (edits, noted) = (self.edits.len(), self.noted.len());
             let span = self.value(&name, depth_left)?;
             match () {
                 () if name.eq_ignore_ascii_case("value") => {
-                    labelled = Some((span, edits..self.edits.len(), self.pointer.clone()));
+                    let (edits, noted) = (edits..self.edits.len(), noted..self.noted.len());
+                    self.unsettled += noted.len();
+                    let found = Labelled { span, edits, noted, note: note(&self.pointer) };
+                    self.unsettled -= labelled.replace(found).map_or(0, |before| before.noted.len());
                 }
                 () if ["name", "key"].iter().any(|known| name.eq_ignore_ascii_case(known)) => {
                     label = label.or_else(|| decoded(&self.text[span]));
                 }
                 () => {}
             }
-            self.pointer.truncate(length);
+            self.pop(length);
             self.comma(b'}')?;
         }
         self.at += 1;
-        if let (Some(label), Some((span, edits, pointer))) = (label, labelled)
-            && self.is_secret(&label, &span)
-        {
+        let Some(Labelled { span, edits, noted, note }) = labelled else { return Ok(()) };
+        self.unsettled -= noted.len();
+        if label.is_some_and(|label| self.is_secret(&label, &span)) {
             self.edits.drain(edits);
-            self.noted.retain(|(at, _)| !span.contains(at));
-            self.noted.push((span.start, pointer));
+            self.noted.splice(noted, [note]);
             self.edits.push(Edit { span, with: format!("\"{REDACTED}\"") });
         }
         Ok(())
@@ -190,8 +223,6 @@ impl<'a> Walker<'a> {
         if *renamed > 1 {
             shown.push_str(&format!("-{renamed}"));
         }
-        let pointer = format!("{}/{}", self.pointer, escaped(&shown));
-        self.noted.push((span.start, pointer));
         self.edits.push(Edit { span, with: encoded(&shown) });
         Cow::Owned(shown)
     }
@@ -203,7 +234,7 @@ impl<'a> Walker<'a> {
             let length = self.push(&index.to_string());
             // The elements of a secret go with it as a whole; they have no name of their own.
             self.value("", depth_left)?;
-            self.pointer.truncate(length);
+            self.pop(length);
             self.comma(b']')?;
             index += 1;
         }
@@ -215,8 +246,14 @@ impl<'a> Walker<'a> {
     fn push(&mut self, segment: &str) -> usize {
         let length = self.pointer.len();
         self.pointer.push('/');
+        self.segments.push(self.pointer.len());
         self.pointer.push_str(&escaped(segment));
         length
+    }
+
+    fn pop(&mut self, length: usize) {
+        self.pointer.truncate(length);
+        self.segments.pop();
     }
 
     fn string(&mut self) -> Result<Range<usize>, Stuck> {

@@ -21,6 +21,7 @@ use crate::{
     },
     store::{
         keys,
+        retry::pages,
         rows::{BadRow, Commit, Head, IdentityRow, RecordedEvent, Stream},
         table::{BatchError, ETag, Page, Range, ReadError, StoredRow, Table, TableName},
     },
@@ -126,7 +127,7 @@ impl State {
 
     async fn scan(&self, range: &Range, limit: usize) -> Result<Page, StateError> {
         let partition = self.partition.to_string();
-        let read = self.table.scan(&self.name, &partition, range, limit);
+        let read = pages::scan_once(&self.table, &self.name, &partition, range, limit);
         Ok(timeout(STORAGE_TIMEOUT, read).await.map_err(|_| StateError::Late)??)
     }
 

@@ -31,9 +31,9 @@ pub use self::{
 };
 use super::{
     keys,
-    retry::{self, WriteError},
+    retry::{self, WriteError, pages},
     rows::BadRow,
-    table::{ETag, Range, ReadError, StoredRow, TableName},
+    table::{ETag, Range, ReadError, Row, StoredRow, TableName},
 };
 use crate::domain::{ids::TenantId, timestamp::Clock};
 
@@ -133,12 +133,13 @@ impl Registry {
         self.tenants.holds(id)
     }
 
-    /// All tenants, the system's own among them.
+    /// All tenants, the system's own among them. One whose row cannot be read is passed over.
     ///
     /// # Errors
     /// [`RegistryError`] when storage cannot be read.
     pub async fn list(&self) -> Result<Vec<Arc<Tenant>>, RegistryError> {
-        self.all(keys::tenants(), |row| Ok(Arc::new(Tenant::read(row)?))).await
+        let read = |row: &Row| Ok(BadRow::passed_over(Tenant::read(row)).map(Arc::new));
+        Ok(self.all(keys::tenants(), read).await?.into_iter().flatten().collect())
     }
 
     /// All tenants by lot: for rounds that end after some time. In the order of their names those behind a
@@ -166,13 +167,13 @@ impl Registry {
         Ok(key)
     }
 
-    /// The keys of a tenant.
+    /// The keys of a tenant. A key that cannot be read may be anybody's, and is passed over.
     ///
     /// # Errors
     /// [`RegistryError`] when storage cannot be read.
     pub async fn api_keys(&self, tenant: &TenantId) -> Result<Vec<ApiKey>, RegistryError> {
-        let all = self.all(keys::api_keys(), |row| Ok(ApiKey::read(row)?)).await?;
-        Ok(all.into_iter().filter(|key| key.tenant == *tenant).collect())
+        let all = self.all(keys::api_keys(), |row| Ok(BadRow::passed_over(ApiKey::read(row)))).await?;
+        Ok(all.into_iter().flatten().filter(|key| key.tenant == *tenant).collect())
     }
 
     /// What a principal may do in a tenant. It may be 10 seconds old.
@@ -202,11 +203,11 @@ impl Registry {
         self.all(keys::grants(tenant), |row| Ok(Grant::read(row)?)).await
     }
 
-    /// A key of a tenant, read past the cache.
-    pub(super) async fn key_of(&self, tenant: &TenantId, id: &KeyId) -> Result<ApiKey, RegistryError> {
-        let row = self.row(&keys::api_key(id.as_str())).await?;
-        let key = row.map(|stored| ApiKey::read(&stored.row)).transpose()?;
-        key.filter(|key| key.tenant == *tenant).ok_or(RegistryError::UnknownKey)
+    /// A key of a tenant and its version, read past the cache.
+    async fn key_of(&self, tenant: &TenantId, id: &KeyId) -> Result<(ApiKey, ETag), RegistryError> {
+        let stored = self.row(&keys::api_key(id.as_str())).await?.ok_or(RegistryError::UnknownKey)?;
+        let key = ApiKey::read(&stored.row)?;
+        if key.tenant == *tenant { Ok((key, stored.etag)) } else { Err(RegistryError::UnknownKey) }
     }
 
     /// A tenant as it is now, read past the cache.
@@ -233,12 +234,12 @@ impl Registry {
     async fn all<T>(
         &self,
         mut range: Range,
-        read: impl Fn(&super::table::Row) -> Result<T, RegistryError>,
+        read: impl Fn(&Row) -> Result<T, RegistryError>,
     ) -> Result<Vec<T>, RegistryError> {
         let mut all = Vec::new();
         loop {
-            let scan = || self.places.shared().scan(&self.name, PARTITION, &range, LIST_PAGE);
-            let page = match retry::read(scan).await {
+            let scan = pages::scan(self.places.shared(), &self.name, PARTITION, &range, LIST_PAGE);
+            let page = match scan.await {
                 Err(ReadError::NoTable) => return Ok(all),
                 page => page?,
             };

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::{
-    ApiKey, Author, Change, Grant, MAX_PENDING, PARTITION, Registry, RegistryError, SYSTEM, Settings, Tenant,
+    ApiKey, Author, Change, Grant, KeyId, MAX_PENDING, PARTITION, Registry, RegistryError, SYSTEM, Settings,
+    Tenant,
 };
 use crate::{
     domain::{ids::TenantId, timestamp::Timestamp},
@@ -123,10 +124,37 @@ impl Registry {
         }
     }
 
-    /// Keeps a key, new or changed.
-    pub(in crate::store) async fn put_key(
+    /// Keeps a new key.
+    pub(in crate::store) async fn put_key(&self, key: &ApiKey, author: &Author) -> Result<(), RegistryError> {
+        self.write_key(key, Op::Upsert(key.row()), "annals.tenant.key-created", author).await
+    }
+
+    /// Changes a key as it is now; `change` gives `None` when there is nothing to change. What somebody
+    /// else did to it at the same time stays done.
+    pub(in crate::store) async fn change_key(
+        &self,
+        tenant: &TenantId,
+        id: &KeyId,
+        kind: &'static str,
+        author: &Author,
+        change: impl Fn(&ApiKey) -> Option<ApiKey>,
+    ) -> Result<ApiKey, RegistryError> {
+        for _ in 0..3 {
+            let (key, etag) = self.key_of(tenant, id).await?;
+            let Some(changed) = change(&key) else { return Ok(key) };
+            match self.write_key(&changed, Op::Replace(changed.row(), etag), kind, author).await {
+                // The key itself may be what has changed.
+                Err(RegistryError::Busy) => {}
+                written => return written.map(|()| changed),
+            }
+        }
+        Err(RegistryError::Busy)
+    }
+
+    async fn write_key(
         &self,
         key: &ApiKey,
+        op: Op,
         kind: &'static str,
         author: &Author,
     ) -> Result<(), RegistryError> {
@@ -136,7 +164,7 @@ impl Registry {
             data["expires"] = json!(expires);
         }
         self.edit(&key.tenant, author, |tenant| {
-            let rows = vec![Op::Upsert(key.row())];
+            let rows = vec![op.clone()];
             Ok(Some(Edit { tenant: tenant.clone(), rows, kind, data: data.clone() }))
         })
         .await?;

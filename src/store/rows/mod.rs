@@ -38,6 +38,15 @@ pub struct BadRow {
     pub property: &'static str,
 }
 
+impl BadRow {
+    /// What was read, for rounds over many rows: one that cannot be read is told to an operator and passed
+    /// over, so that the work of all others goes on.
+    pub(super) fn passed_over<T>(read: Result<T, Self>) -> Option<T> {
+        read.inspect_err(|bad| tracing::error!(evt = "row.unreadable", error = %bad, "a row is passed over"))
+            .ok()
+    }
+}
+
 /// Reads properties, and says which one was wrong.
 struct Reader<'a>(&'a Row);
 

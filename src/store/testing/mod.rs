@@ -4,3 +4,4 @@
 //! to anybody else that it stays as it is.
 
 pub mod conformance;
+pub mod grudging;

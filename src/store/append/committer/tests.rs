@@ -1,6 +1,11 @@
 //! What one append meets must not hold the others up.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use async_trait::async_trait;
 
 use super::*;
 use crate::{
@@ -15,7 +20,7 @@ use crate::{
         append::Refusal,
         embedded::Embedded,
         registry::{Author, NoSilos, Settings, Tenant},
-        table::{Batch, Op},
+        table::{Batch, CommitError, ETag, Op, Page, Range, ReadError, StoredRow},
     },
 };
 
@@ -45,11 +50,71 @@ struct World {
     _folder: tempfile::TempDir,
 }
 
+/// A table whose service is that far from our clock now, and as seen at its last answer.
+#[derive(Debug)]
+struct Skewed {
+    table: Arc<Embedded>,
+    now: Mutex<Duration>,
+    seen: Mutex<Duration>,
+}
+
+impl Skewed {
+    /// An answer of the service's shows what its clock says.
+    fn answers(&self) {
+        *self.seen.lock().unwrap() = *self.now.lock().unwrap();
+    }
+}
+
+#[async_trait]
+impl Table for Skewed {
+    async fn create_table(&self, table: &TableName) -> Result<(), ReadError> {
+        self.table.create_table(table).await
+    }
+
+    async fn delete_table(&self, table: &TableName) -> Result<(), ReadError> {
+        self.table.delete_table(table).await
+    }
+
+    async fn commit(&self, table: &TableName, batch: &Batch) -> Result<Option<ETag>, CommitError> {
+        self.answers();
+        self.table.commit(table, batch).await
+    }
+
+    async fn get(
+        &self,
+        table: &TableName,
+        partition: &str,
+        key: &str,
+    ) -> Result<Option<StoredRow>, ReadError> {
+        self.answers();
+        self.table.get(table, partition, key).await
+    }
+
+    async fn scan(
+        &self,
+        table: &TableName,
+        partition: &str,
+        range: &Range,
+        limit: usize,
+    ) -> Result<Page, ReadError> {
+        self.answers();
+        self.table.scan(table, partition, range, limit).await
+    }
+
+    fn clock_skew(&self) -> Duration {
+        *self.seen.lock().unwrap()
+    }
+}
+
 impl World {
     async fn new() -> Self {
+        Self::over(|table| table).await
+    }
+
+    async fn over<T: Table + 'static>(wrap: impl FnOnce(Arc<Embedded>) -> Arc<T>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (table, clock) = (Arc::new(Embedded::open(folder.path()).unwrap()), Arc::<Brittle>::default());
-        let shared = (Arc::clone(&table) as Arc<dyn Table>, Arc::clone(&clock) as Arc<dyn Clock>);
+        let shared = (wrap(Arc::clone(&table)) as Arc<dyn Table>, Arc::clone(&clock) as Arc<dyn Clock>);
         let store = Store::new(shared.0, Box::new(NoSilos), shared.1, Box::new(|_| Arc::new(Nobody)));
         let administration = store.administration(Author::annals());
         let id = TenantId::parse("acme").unwrap();
@@ -107,5 +172,28 @@ async fn a_plan_that_breaks_down_refuses_the_one_append_and_the_committer_goes_o
     let code = |error: &StoreError| matches!(error, StoreError::Refused(Refusal::NotStorable { code }) if code == "internal-error");
     assert!(broken.as_ref().is_err_and(code), "{broken:?}");
     world.clock.0.store(false, Ordering::SeqCst);
+    assert_eq!(world.append("a", LONG).await.unwrap()[0].stored.essentials.version, 2);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_right_is_noticed() {
+    let mut skewed = None;
+    let world = World::over(|table| {
+        let (now, seen) = (Mutex::default(), Mutex::default());
+        Arc::clone(skewed.insert(Arc::new(Skewed { table, now, seen })))
+    })
+    .await;
+    let skewed = skewed.unwrap();
+    world.append("a", LONG).await.unwrap();
+    let wrong = Duration::from_secs(60);
+    *skewed.now.lock().unwrap() = wrong;
+    *skewed.seen.lock().unwrap() = wrong;
+    let refused = world.append("a", LONG).await;
+    assert!(
+        matches!(&refused, Err(StoreError::Unavailable { reason }) if reason.contains("clock")),
+        "{refused:?}"
+    );
+    // Nobody reads anything meanwhile: only the committer itself can find out.
+    *skewed.now.lock().unwrap() = Duration::ZERO;
     assert_eq!(world.append("a", LONG).await.unwrap()[0].stored.essentials.version, 2);
 }

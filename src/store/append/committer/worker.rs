@@ -118,6 +118,10 @@ impl Worker {
             return Next::Again(group);
         }
         if self.context.table.clock_skew() > MAX_SKEW {
+            // Only another answer of the service's can tell that the clock has been set right.
+            let _ = self.refresh().await;
+        }
+        if self.context.table.clock_skew() > MAX_SKEW {
             tracing::error!(
                 "this machine's clock is more than 5 s off the storage service's: nothing is committed"
             );

@@ -1,30 +1,29 @@
 //! Reading: streams, their history, single events.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod page;
+mod streams;
 
+use std::sync::Arc;
+
+use self::page::{Held, cut};
+pub use self::{
+    page::PAGE_BYTES,
+    streams::{COUNTED, ListFrom, ListedStream, StreamPage},
+};
 use super::{
     keys,
     registry::Tenant,
-    retry,
-    rows::{self, BadRow, IdentityRow, RecordedEvent, Stream},
+    retry::{self, pages},
+    rows::{BadRow, IdentityRow, RecordedEvent, Stream},
     table::{Page, Range, ReadError, Table},
 };
 use crate::domain::{
-    event::Data,
-    ids::{Category, EventId, Identity, Source, Status, StreamName},
+    ids::{EventId, Identity, Source, StreamName},
     position::PartitionId,
 };
 
-/// Bytes of data after which a page ends, whatever its limit: the Functions host buffers answers
-/// whole, beside us, on a small instance.
-pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Most rows that one storage query gives.
-pub const MAX_PAGE: usize = 1_000;
-/// Storage queries that one page may take where most rows are filtered out.
-const QUERIES: usize = 8;
-/// Pages that one count may take.
-pub const COUNTED: usize = 64;
-
+pub const MAX_PAGE: usize = pages::MAX_ROWS;
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
@@ -53,33 +52,6 @@ pub struct HistoryPage {
     pub events: Vec<RecordedEvent>,
     /// Version at which the history goes on; `None` at its end.
     pub next: Option<u64>,
-}
-
-/// A stream in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedStream {
-    /// Its name.
-    pub name: StreamName,
-    /// What is kept of it.
-    pub stream: Stream,
-}
-
-/// Where a list of streams goes on.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct ListFrom {
-    /// The partition.
-    pub partition: PartitionId,
-    /// The row key in it.
-    pub key: String,
-}
-
-/// Part of a list of streams.
-#[derive(Debug)]
-pub struct StreamPage {
-    /// The streams.
-    pub streams: Vec<ListedStream>,
-    /// Where the list goes on; `None` at its end.
-    pub next: Option<ListFrom>,
 }
 
 /// Reads one tenant. It has no way to name another one's table.
@@ -166,38 +138,29 @@ impl History {
         let partition = self.partition_of(name);
         let to = if order == Order::Asc { keys::LAST_VERSION } else { last };
         let mut range = keys::events_between(name, first, to);
-        let mut events: Vec<RecordedEvent> = Vec::new();
         let count = usize::try_from(last - first + 1).unwrap_or(MAX_PAGE);
-        let (mut bytes, mut more) = (0, false);
-        while events.len() < count {
-            let page = self.scan(partition, &range, count - events.len()).await?;
-            for stored in &page.rows {
-                let event = RecordedEvent::read(partition, &stored.row)?;
-                bytes += event.data.as_bytes().len();
-                events.push(event);
+        let (mut held, mut read, mut more) = (Held::default(), 0, false);
+        while read < count {
+            let page = self.scan(partition, &range, count - read).await?;
+            for stored in page.rows {
+                held.push(RecordedEvent::read(partition, &stored.row)?, order);
+                read += 1;
             }
             more = page.next.is_some();
             match page.next {
-                Some(next) if order == Order::Desc || bytes < PAGE_BYTES => range.from = next,
+                Some(next) if order == Order::Desc || held.bytes < PAGE_BYTES => range.from = next,
                 _ => break,
             }
         }
+        let mut events = Vec::from(held.events);
         if order == Order::Desc {
             events.reverse();
         }
         Ok((events, more))
     }
 
-    /// One storage query; asked again for fewer rows when the answer would not fit into memory.
     async fn scan(&self, partition: PartitionId, range: &Range, limit: usize) -> Result<Page, ReadError> {
-        let partition = partition.to_string();
-        let mut limit = limit.clamp(1, MAX_PAGE);
-        loop {
-            match retry::read(|| self.table.scan(&self.tenant.table, &partition, range, limit)).await {
-                Err(ReadError::TooLarge) if limit > 1 => limit = (limit / 8).max(1),
-                page => return page,
-            }
-        }
+        pages::scan(&self.table, &self.tenant.table, &partition.to_string(), range, limit).await
     }
 
     /// Every stored event with this id: one for each source that used it.
@@ -209,8 +172,9 @@ impl History {
         let scans = self.tenant.partitions().map(|partition| {
             let range = &range;
             async move {
-                let page = self.scan(partition, range, 100).await?;
-                let rows = page.rows.iter().map(|stored| Ok((partition, IdentityRow::read(&stored.row)?)));
+                let name = partition.to_string();
+                let found = pages::all(&self.table, &self.tenant.table, &name, range, 100).await?;
+                let rows = found.iter().map(|stored| Ok((partition, IdentityRow::read(&stored.row)?)));
                 rows.collect::<Result<Vec<_>, HistoryError>>()
             }
         });
@@ -235,6 +199,19 @@ impl History {
         let found = futures::future::try_join_all(gets).await?.into_iter().flatten().next();
         let Some((partition, stored)) = found else { return Ok(None) };
         self.at(partition, &IdentityRow::read(&stored.row)?).await.map(Some)
+    }
+
+    /// Whether a partition holds an event of this identity.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub(super) async fn is_stored(
+        &self,
+        partition: PartitionId,
+        identity: &Identity,
+    ) -> Result<bool, ReadError> {
+        let (name, key) = (partition.to_string(), keys::identity(identity));
+        Ok(retry::read(|| self.table.get(&self.tenant.table, &name, &key)).await?.is_some())
     }
 
     /// One version of a stream that is known to lie in this partition.
@@ -264,122 +241,4 @@ impl History {
     ) -> Result<RecordedEvent, HistoryError> {
         self.version(partition, &index.stream, index.version).await
     }
-
-    /// Streams, by category and status, in the order of their keys within each partition.
-    ///
-    /// A status that wants attention is found through its own index when the category is given; any
-    /// other filter looks at every stream. Such a page may be short, even empty, while `next`
-    /// leads on.
-    ///
-    /// # Errors
-    /// [`HistoryError`].
-    pub async fn streams(
-        &self,
-        category: Option<&Category>,
-        status: Option<&Status>,
-        from: Option<ListFrom>,
-        limit: usize,
-    ) -> Result<StreamPage, HistoryError> {
-        let indexed =
-            status.filter(|status| self.tenant.settings.wants_attention(status.as_str())).zip(category);
-        let whole = match indexed {
-            Some((status, category)) => keys::attentions(category.as_str(), status.as_str()),
-            None => keys::streams(category.map(Category::as_str)),
-        };
-        let (mut streams, mut at) = (Vec::new(), from);
-        for _ in 0..QUERIES {
-            let place = at.take().or_else(|| self.first_of(&whole));
-            let Some(place) =
-                place.filter(|place| place.partition.number() < self.tenant.settings.partitions)
-            else {
-                return Ok(StreamPage { streams, next: None });
-            };
-            let range = Range { from: place.key, to: whole.to.clone() };
-            let page = self.scan(place.partition, &range, limit - streams.len()).await?;
-            for stored in &page.rows {
-                let listed = match indexed {
-                    Some(_) => self.linked(place.partition, &rows::linked_stream(&stored.row)?).await?,
-                    None => {
-                        Some(Stream::read(&stored.row)?).map(|(name, stream)| ListedStream { name, stream })
-                    }
-                };
-                let wanted = |listed: &ListedStream| match (status, &listed.stream.status) {
-                    (Some(status), Some(set)) => set.status == *status,
-                    (Some(_), None) => false,
-                    (None, _) => true,
-                };
-                streams.extend(listed.filter(wanted));
-            }
-            at = match page.next {
-                Some(key) => Some(ListFrom { partition: place.partition, key }),
-                None => PartitionId::new(place.partition.number() + 1)
-                    .map(|partition| ListFrom { partition, key: whole.from.clone() })
-                    .filter(|next| next.partition.number() < self.tenant.settings.partitions),
-            };
-            if at.is_none() || streams.len() >= limit {
-                break;
-            }
-        }
-        Ok(StreamPage { streams, next: at })
-    }
-
-    /// How many streams want attention, by what for, and whether all were counted: at most
-    /// [`COUNTED`] pages are read.
-    ///
-    /// # Errors
-    /// [`HistoryError`].
-    pub async fn attention(&self) -> Result<(BTreeMap<&'static str, u64>, bool), HistoryError> {
-        let (mut counts, mut pages) = (BTreeMap::new(), 0);
-        for partition in self.tenant.partitions() {
-            let mut range = keys::all_attentions();
-            loop {
-                if pages == COUNTED {
-                    return Ok((counts, false));
-                }
-                pages += 1;
-                let page = self.scan(partition, &range, MAX_PAGE).await?;
-                for status in page.rows.iter().filter_map(|stored| keys::attention_status(&stored.row.key)) {
-                    *counts.entry(status).or_default() += 1;
-                }
-                match page.next {
-                    Some(next) => range.from = next,
-                    None => break,
-                }
-            }
-        }
-        Ok((counts, true))
-    }
-
-    fn first_of(&self, whole: &Range) -> Option<ListFrom> {
-        self.tenant.partitions().next().map(|partition| ListFrom { partition, key: whole.from.clone() })
-    }
-
-    async fn linked(
-        &self,
-        partition: PartitionId,
-        name: &StreamName,
-    ) -> Result<Option<ListedStream>, HistoryError> {
-        let stream = self.stream_in(partition, name).await?;
-        Ok(stream.map(|stream| ListedStream { name: name.clone(), stream }))
-    }
-}
-
-/// Ends a page before it holds more than [`PAGE_BYTES`] of data; keeps at least one event.
-fn cut(events: &mut Vec<RecordedEvent>) -> bool {
-    let mut bytes = 0;
-    let fitting = events
-        .iter()
-        .take_while(|event| {
-            let len = match &event.data {
-                Data::Binary(data) => data.len() * 4 / 3,
-                data => data.as_bytes().len(),
-            };
-            bytes += len;
-            bytes <= PAGE_BYTES
-        })
-        .count();
-    let keep = fitting.max(1).min(events.len());
-    let cut = keep < events.len();
-    events.truncate(keep);
-    cut
 }

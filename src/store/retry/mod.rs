@@ -1,6 +1,8 @@
 //! Small reads and writes outside of the committer: tried again while a fault may pass, for a
 //! bounded time, with jitter.
 
+pub(crate) mod pages;
+
 use std::{future::Future, sync::Arc, time::Duration};
 
 use rand::Rng;
