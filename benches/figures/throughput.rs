@@ -19,9 +19,11 @@ use crate::{
 };
 
 const STREAMS: usize = 100;
-/// As many for everybody, and few: Azurite slows down with the rows of a table, which would weigh on
-/// whoever writes more of them. A real account does not.
-const EVENTS: usize = 600;
+/// Events on Azurite as it is.
+const EVENTS: usize = 2_000;
+/// Events of the slow baselines; and of everybody where a real account is the measure. Azurite slows
+/// down with the rows of a table, and a real account does not: there, nobody's table may be larger.
+const FEW: usize = 600;
 /// Before anything is timed, in a table of its own: the first seconds of a Node process are slow.
 const REHEARSAL: usize = 1_500;
 const ROUNDS: usize = 3;
@@ -38,13 +40,13 @@ struct Rates {
 }
 
 pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
-    for (title, delay, times) in
-        [("as it is", None, 3.0), ("with 10 ms added to every reply", Some(DELAY), 15.0)]
+    for (title, delay, times, events) in
+        [("as it is", None, 3.0, EVENTS), ("with 10 ms added to every reply", Some(DELAY), 15.0, FEW)]
     {
         report.part(&format!("Events a second on Azurite {title} (median of {ROUNDS} rounds, 32 in flight)"));
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
-            rounds.push(round(delay).await?);
+            rounds.push(round(delay, events).await?);
         }
         let middle = |rate: fn(&Rates) -> f64| median(rounds.iter().map(rate).collect());
         report.say("Annals", middle(|r| r.annals), "events/s");
@@ -57,10 +59,10 @@ pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
         report.say("one event at a time, 32 tasks, no pause", middle(|r| r.rude), "events/s");
         let against = |other: fn(&Rates) -> f64| middle_of(&rounds, other);
         report.judge("Annals against no logic", against(|r| r.raw), "times", Goal::AtLeast(0.8));
-        report.judge("Annals against one at a time", against(|r| r.singles), "times", Goal::AtLeast(times));
-        report.say("Annals against one at a time without a pause", against(|r| r.rude), "times");
+        report.judge("Annals against one at a time", against(|r| r.rude), "times", Goal::AtLeast(times));
+        report.say("Annals against one at a time, a pause after a conflict", against(|r| r.singles), "times");
         // What a design could reach on this server at best.
-        let best = median(rounds.iter().map(|rates| rates.raw / rates.singles).collect());
+        let best = median(rounds.iter().map(|rates| rates.raw / rates.rude).collect());
         report.say("no logic against one at a time", best, "times");
     }
     Ok(())
@@ -71,7 +73,7 @@ fn middle_of(rounds: &[Rates], other: fn(&Rates) -> f64) -> f64 {
 }
 
 /// All three on one fresh Azurite, each in a fresh table.
-async fn round(delay: Option<Duration>) -> anyhow::Result<Rates> {
+async fn round(delay: Option<Duration>, count: usize) -> anyhow::Result<Rates> {
     let azurite = Azurite::start()?;
     let proxy = FaultProxy::start(&azurite).await?;
     let storage = match delay {
@@ -81,17 +83,17 @@ async fn round(delay: Option<Duration>) -> anyhow::Result<Rates> {
             proxy.storage()
         }
     };
-    annals(&storage).await
+    annals(&storage, count).await
 }
 
-async fn annals(storage: &AzureStorage) -> anyhow::Result<Rates> {
+async fn annals(storage: &AzureStorage, count: usize) -> anyhow::Result<Rates> {
     let tables = drive::tables(storage)?;
     let table = Counting::over(Arc::clone(&tables));
     let stores = [drive::store(Arc::clone(&table) as _)];
     let rehearsal = traffic::decoded((0..REHEARSAL).map(|n| traffic::instance(n, STREAMS)))?;
     drive::append(&stores, &drive::named(&stores[0], "rehearsal").await?, rehearsal, IN_FLIGHT).await?;
     let tenant = drive::tenant(&stores[0]).await?;
-    let mut warm = traffic::decoded((0..STREAMS + EVENTS).map(|n| traffic::instance(n, STREAMS)))?;
+    let mut warm = traffic::decoded((0..STREAMS + count).map(|n| traffic::instance(n, STREAMS)))?;
     let events = warm.split_off(STREAMS);
     table.batches();
     drive::append(&stores, &tenant, warm, IN_FLIGHT).await?;
@@ -99,12 +101,12 @@ async fn annals(storage: &AzureStorage) -> anyhow::Result<Rates> {
     let warm = batches.len();
     let ours = drive::append(&stores, &tenant, events, IN_FLIGHT).await?;
     batches.extend(table.batches());
-    let (singles, polite) = baseline::one_at_a_time(&tables, &batches[warm..], EVENTS, true).await?;
-    let (rudes, rude) = baseline::one_at_a_time(&tables, &batches[warm..], EVENTS, false).await?;
+    let (singles, polite) = baseline::one_at_a_time(&tables, &batches[warm..], FEW, true).await?;
+    let (rudes, rude) = baseline::one_at_a_time(&tables, &batches[warm..], FEW, false).await?;
     let raw = baseline::raw(tables.as_ref(), &batches, warm).await?;
     Ok(Rates {
-        annals: EVENTS as f64 / ours.as_secs_f64(),
-        raw: EVENTS as f64 / raw.as_secs_f64(),
+        annals: count as f64 / ours.as_secs_f64(),
+        raw: count as f64 / raw.as_secs_f64(),
         singles: singles as f64 / polite.as_secs_f64(),
         rude: rudes as f64 / rude.as_secs_f64(),
     })
