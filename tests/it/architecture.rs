@@ -19,7 +19,7 @@ const LONG: [(&str, usize); 7] = [
     ("src/store/append/state.rs", 360),
     ("src/store/embedded/writer.rs", 330),
     ("src/store/keys/mod.rs", 330),
-    ("src/store/mod.rs", 470),
+    ("src/store/mod.rs", 392),
     ("src/store/table.rs", 390),
 ];
 
