@@ -1,11 +1,9 @@
 //! The functions. Each answers 200 with a JSON object, or fails so that the host tries again.
 
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+use std::{future::Future, panic::AssertUnwindSafe};
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
@@ -15,6 +13,7 @@ use tracing::Instrument;
 
 use super::{
     App, again, dead,
+    guard::Invocation,
     ingest::{self, Chance, IngestError, Outcome},
     turns::OthersTry,
     wire::{QueueMessage, Success, WireError},
@@ -137,7 +136,7 @@ pub(super) fn done(outcome: Outcome) -> (Success, Outcome) {
 }
 
 /// Stores a message and publishes what it stored.
-pub(super) async fn ingest(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Invoked {
+pub(super) async fn ingest(Invocation { app, headers, body }: Invocation) -> Invoked {
     invocation("ingest", LIMIT, &headers, async {
         let message = QueueMessage::parse(&body)?;
         let queue = app.ingest_queue.as_str();
@@ -157,7 +156,7 @@ pub(super) async fn ingest(State(app): State<Arc<App>>, headers: HeaderMap, body
 /// Tries once more to store a message; puts it back while storage is down, and when its events could
 /// not be published the last time; keeps it as a dead letter otherwise. A poison queue has no poison
 /// queue of its own: past its tries a message is gone, so this must not fail lightly.
-pub(super) async fn ingest_poison(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Invoked {
+pub(super) async fn ingest_poison(Invocation { app, headers, body }: Invocation) -> Invoked {
     invocation("ingest-poison", LIMIT, &headers, async {
         let message = QueueMessage::parse(&body)?;
         let queue = format!("{}-poison", app.ingest_queue);
@@ -188,7 +187,7 @@ pub(super) async fn ingest_poison(State(app): State<Arc<App>>, headers: HeaderMa
 }
 
 /// Publishes a commit: those of its events that `ingest` did not publish itself.
-pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Invoked {
+pub(super) async fn publish(Invocation { app, headers, body }: Invocation) -> Invoked {
     invocation("publish", LIMIT, &headers, async {
         let message = QueueMessage::parse(&body)?;
         if let Ok(request) = serde_json::from_slice::<ReplayMessage>(&message.body) {
@@ -247,7 +246,7 @@ pub(super) async fn publish(State(app): State<Arc<App>>, headers: HeaderMap, bod
 }
 
 /// Writes the feed debt again, so that the sweep hands the commit over once more.
-pub(super) async fn publish_poison(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Invoked {
+pub(super) async fn publish_poison(Invocation { app, headers, body }: Invocation) -> Invoked {
     invocation("publish-poison", LIMIT, &headers, async {
         let message = QueueMessage::parse(&body)?;
         if let Ok(request) = serde_json::from_slice::<ReplayMessage>(&message.body) {
@@ -275,7 +274,7 @@ pub(super) async fn publish_poison(State(app): State<Arc<App>>, headers: HeaderM
 
 /// The `http` function is forwarded as it is and never invoked. This is reached only when forwarding
 /// was switched off: the invocation fails, with a log line that says what to set.
-pub(super) async fn http() -> Failure {
+pub(super) async fn http(_: Invocation) -> Failure {
     tracing::error!(
         evt = "host.not-forwarding",
         "host.json must set customHandler.enableForwardingHttpRequest: nothing is served over HTTP"

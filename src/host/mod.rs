@@ -1,8 +1,4 @@
 //! The Functions host's side: one route for each function, and the guard in front of them.
-//!
-//! A path that the host forwards can be made to collapse onto `/ingest` (`%252e%252e`): a forged
-//! invocation. Function routes therefore take a request only when its `Host` is our own loopback
-//! address, which a forwarded request, keeping the public one, never has.
 
 mod about;
 mod again;
@@ -10,6 +6,7 @@ mod commands;
 mod dead;
 mod functions;
 mod gauge;
+mod guard;
 mod ingest;
 mod serve;
 mod timers;
@@ -21,13 +18,12 @@ use std::{collections::BTreeSet, sync::Arc};
 pub use self::serve::{ServeError, app, end_with_parent, serve, tool};
 use axum::{
     Router,
-    extract::{Request, State},
-    http::{StatusCode, header::HOST},
-    middleware::{self, Next},
+    http::StatusCode,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{any, get},
 };
 
+use self::guard::Host;
 use crate::{
     checkpoint::Checkpoints,
     config::SiloRules,
@@ -73,16 +69,17 @@ pub struct App {
 
 /// Everything that the handler serves on its loopback port: the ping, the functions, the API.
 pub fn router(app: Arc<App>, port: u16) -> Router {
+    // Every method: a forged invocation is told from whatever else is asked of a function.
     let functions = Router::new()
-        .route("/ingest", post(functions::ingest))
-        .route("/ingest-poison", post(functions::ingest_poison))
-        .route("/publish", post(functions::publish))
-        .route("/publish-poison", post(functions::publish_poison))
-        .route("/sweep", post(timers::sweep))
-        .route("/gauge", post(timers::gauge))
-        .route("/http", post(functions::http))
-        .route("/checkpoint", post(timers::checkpoint))
-        .route_layer(middleware::from_fn_with_state(Arc::from(format!("127.0.0.1:{port}")), only_the_host));
+        .route("/ingest", any(functions::ingest))
+        .route("/ingest-poison", any(functions::ingest_poison))
+        .route("/publish", any(functions::publish))
+        .route("/publish-poison", any(functions::publish_poison))
+        .route("/sweep", any(timers::sweep))
+        .route("/gauge", any(timers::gauge))
+        .route("/http", any(functions::http))
+        .route("/checkpoint", any(timers::checkpoint))
+        .with_state(Arc::new(Host { app: Arc::clone(&app), own: format!("127.0.0.1:{port}") }));
     Router::new()
         .route("/", get(ping))
         .merge(functions)
@@ -97,18 +94,6 @@ async fn ping() -> &'static str {
 }
 
 async fn nothing_here() -> Response {
-    StatusCode::NOT_FOUND.into_response()
-}
-
-/// Lets an invocation through only when it comes from the Functions host itself.
-async fn only_the_host(State(own): State<Arc<str>>, request: Request, next: Next) -> Response {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let genuine =
-        hosts.next().is_some_and(|host| host.as_bytes() == own.as_bytes()) && hosts.next().is_none();
-    if genuine && request.uri().authority().is_none() {
-        return next.run(request).await;
-    }
-    tracing::warn!(evt = "host.forged-invocation", path = request.uri().path(), "refused");
     StatusCode::NOT_FOUND.into_response()
 }
 

@@ -1,13 +1,11 @@
 //! The functions that a timer starts: each idempotent, short, and gone on with by the next.
 
-use std::{sync::Arc, time::Duration};
-
-use axum::{extract::State, http::HeaderMap};
+use std::time::Duration;
 
 use super::{
-    App,
     functions::{Invoked, done, invocation},
     gauge,
+    guard::Invocation,
     ingest::Outcome,
 };
 
@@ -15,7 +13,7 @@ use super::{
 const TIMER_LIMIT: Duration = Duration::from_secs(90);
 
 /// Hands over feed debt that its writer left behind, and puts on record what fell due.
-pub(super) async fn sweep(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
+pub(super) async fn sweep(Invocation { app, headers, .. }: Invocation) -> Invoked {
     invocation("sweep", TIMER_LIMIT, &headers, async {
         let now = app.store.clock().now();
         let (handed, fallen) = tokio::join!(app.handover.sweep(&app.store, now), app.journal.sweep(now));
@@ -32,7 +30,7 @@ pub(super) async fn sweep(State(app): State<Arc<App>>, headers: HeaderMap) -> In
 }
 
 /// Says how every tenant and queue stands.
-pub(super) async fn gauge(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
+pub(super) async fn gauge(Invocation { app, headers, .. }: Invocation) -> Invoked {
     invocation("gauge", TIMER_LIMIT, &headers, async {
         gauge::gauge(&app).await?;
         Ok(done(Outcome::default()))
@@ -41,7 +39,7 @@ pub(super) async fn gauge(State(app): State<Arc<App>>, headers: HeaderMap) -> In
 }
 
 /// Signs where each log ends.
-pub(super) async fn checkpoint(State(app): State<Arc<App>>, headers: HeaderMap) -> Invoked {
+pub(super) async fn checkpoint(Invocation { app, headers, .. }: Invocation) -> Invoked {
     invocation("checkpoint", TIMER_LIMIT, &headers, async {
         app.checkpoints.round(&app.store).await?;
         Ok(done(Outcome::default()))
