@@ -5,6 +5,7 @@
 
 use std::{borrow::Cow, fmt};
 
+use memchr::{memchr, memchr2_iter};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -28,7 +29,7 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, DecodeError> {
 /// JSON that is validated afterwards.
 pub(crate) fn check_depth(field: &str, text: &str) -> Result<(), DecodeError> {
     // Most texts have fewer brackets in all than may stand one in the other.
-    if text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() <= MAX_DEPTH {
+    if memchr2_iter(b'{', b'[', text.as_bytes()).count() <= MAX_DEPTH {
         return Ok(());
     }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
@@ -83,7 +84,7 @@ fn not_json(field: &str, error: &serde_json::Error) -> DecodeError {
 }
 
 /// The members of a JSON object in the order they were sent, each name once.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
@@ -96,6 +97,11 @@ impl<'a> Members<'a> {
             return Err(repeated(field));
         }
         Ok(members)
+    }
+
+    /// The value of the one member, if there is one and no other.
+    pub(crate) fn only(&self) -> Option<&'a RawValue> {
+        if let [(_, value)] = self.0.as_slice() { Some(value) } else { None }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
@@ -142,8 +148,10 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 /// The decoded value of a JSON string; `None` for any other kind of value, and for a string that
 /// Unicode cannot express (a lone surrogate).
 pub(crate) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
-    if !value.get().starts_with('"') {
-        return None;
+    let content = value.get().strip_prefix('"')?.strip_suffix('"')?;
+    // Without an escape the text is the value: it is JSON, or it would not be here.
+    if memchr(b'\\', content.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(content));
     }
     serde_json::from_str::<Text<'_>>(value.get()).ok().map(|text| text.0)
 }

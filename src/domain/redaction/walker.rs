@@ -218,7 +218,8 @@ impl<'a> Walker<'a> {
 
     /// The name of a member as it may be shown: a name can itself be a secret.
     fn member_name<'n>(&mut self, name: &'n str, span: Range<usize>, renamed: &mut usize) -> Cow<'n, str> {
-        let Cow::Owned(mut shown) = self.redactor.text(name) else { return Cow::Borrowed(name) };
+        let redacted = if self.plain { Cow::Borrowed(name) } else { self.redactor.text(name) };
+        let Cow::Owned(mut shown) = redacted else { return redacted };
         *renamed += 1;
         if *renamed > 1 {
             shown.push_str(&format!("-{renamed}"));

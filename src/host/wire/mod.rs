@@ -16,7 +16,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::domain::json;
+use crate::domain::json::{self, Members};
 
 /// Name of the input binding of the queue functions.
 const MESSAGE: &str = "msg";
@@ -26,6 +26,8 @@ const MESSAGE: &str = "msg";
 pub(super) enum WireError {
     #[error("the invocation is not JSON")]
     Json(#[from] serde_json::Error),
+    #[error("the invocation is not UTF-8")]
+    NotUtf8,
     #[error("the invocation holds no queue message")]
     NoMessage,
 }
@@ -38,16 +40,6 @@ struct Invocation<'a> {
     data: Members<'a>,
     #[serde(borrow, default)]
     metadata: Members<'a>,
-}
-
-type Members<'a> = BTreeMap<Name<'a>, &'a RawValue>;
-
-#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// The member of this name.
-fn member<'a>(members: &Members<'a>, name: &'static str) -> Option<&'a RawValue> {
-    members.get(&Name(name.into())).copied()
 }
 
 /// A message as a queue function gets it.
@@ -64,18 +56,18 @@ pub(super) struct QueueMessage {
 impl QueueMessage {
     /// Reads an invocation of a queue function.
     pub(super) fn parse(invocation: &[u8]) -> Result<Self, WireError> {
-        let Invocation { data, metadata } = serde_json::from_slice(invocation)?;
-        let only = || data.values().next().copied().filter(|_| data.len() == 1);
-        let message = member(&data, MESSAGE).or_else(only).ok_or(WireError::NoMessage)?;
+        let text = std::str::from_utf8(invocation).map_err(|_| WireError::NotUtf8)?;
+        let Invocation { data, metadata } = serde_json::from_str(text)?;
+        let message = data.get(MESSAGE).or_else(|| data.only()).ok_or(WireError::NoMessage)?;
         let Payload { stored, merged } = match json::string(message) {
             Some(text) => payload(text),
             None => Payload { stored: message.get().as_bytes().to_vec(), merged: true },
         };
-        let id = member(&metadata, "Id").and_then(json::string);
+        let id = metadata.string("Id");
         let id = id.filter(|_| !(merged && has_member(&stored, "id")));
         Ok(Self {
             id: id.map(|id| unquote(&id)).unwrap_or_default(),
-            dequeue_count: member(&metadata, "DequeueCount").and_then(count).unwrap_or(1),
+            dequeue_count: metadata.get("DequeueCount").and_then(count).unwrap_or(1),
             body: without_base64(stored),
         })
     }
