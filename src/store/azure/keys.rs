@@ -6,12 +6,14 @@ const MAX_KEY: usize = 512;
 /// Whether the service takes this as a key. The key layout of the store never makes another;
 /// what gets here all the same is not sent.
 pub(super) fn sendable(key: &str) -> bool {
-    key.encode_utf16().count() <= MAX_KEY && bounds(key)
+    (key.len() <= MAX_KEY || key.encode_utf16().count() <= MAX_KEY) && bounds(key)
 }
 
 /// Whether a range may begin or end here: a bound may be longer than any key.
 pub(super) fn bounds(bound: &str) -> bool {
-    !bound.chars().any(|c| matches!(c, '/' | '\\' | '#' | '?') || c.is_control())
+    let fine = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'\\' | b'#' | b'?');
+    // Our own keys are made of nothing else.
+    bound.bytes().all(fine) || !bound.chars().any(|c| matches!(c, '/' | '\\' | '#' | '?') || c.is_control())
 }
 
 /// A key within the quotes of a URL or a filter: a quote is doubled, and so ends nothing.

@@ -13,7 +13,7 @@ use std::fmt::{self, Write};
 
 use sha2::{Digest, Sha256};
 
-use super::table::Range;
+use super::{digest::hexadecimal, table::Range};
 use crate::domain::{
     ATTENTION,
     ids::{CorrelationId, Identity, StreamName, TenantId},
@@ -160,7 +160,7 @@ struct IdentityKey<'a>(&'a Identity);
 impl fmt::Display for IdentityKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = Sha256::digest(self.0.source.as_str());
-        write!(f, "{}|{}", Part(self.0.id.as_str()), hex::encode(&source[..8]))
+        write!(f, "{}|{}", Part(self.0.id.as_str()), hexadecimal(&source[..8]))
     }
 }
 
