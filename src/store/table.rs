@@ -96,6 +96,15 @@ impl Row {
         self
     }
 
+    /// Adds a property, where there is a value for it.
+    #[must_use]
+    pub fn with_some(self, name: &'static str, value: Option<Value>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
     /// The value of a property, if it is there.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.properties.iter().find(|(n, _)| n == name).map(|(_, v)| v)
@@ -183,11 +192,8 @@ fn encoded_property_len(name: &str, value: &Value) -> usize {
     let markup = 2 * name.len() + 40;
     markup
         + match value {
-            // Worst case: every byte becomes \u00XX; multi-byte characters stay below that.
-            Value::Str(text) => text
-                .bytes()
-                .map(|b| if b < 0x20 || b == b'"' || b == b'\\' || b >= 0x80 { 6 } else { 1 })
-                .sum(),
+            // Worst case: every byte becomes \u00XX. What is long is binary, so nobody looks closer.
+            Value::Str(text) => 6 * text.len(),
             Value::Int(_) => 22,
             Value::Bin(bytes) => bytes.len().div_ceil(3) * 4,
             Value::Bool(_) => 5,

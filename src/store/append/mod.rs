@@ -9,6 +9,7 @@
 
 mod amend;
 mod committer;
+mod news;
 mod plan;
 mod rule;
 mod ruling;

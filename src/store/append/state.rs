@@ -11,7 +11,12 @@ use futures::{StreamExt, stream};
 use lru::LruCache;
 use tokio::time::timeout;
 
-use super::{Stored, rule::Rule};
+use super::{
+    Stored,
+    news::{News, news, settles},
+    plan::StreamNow,
+    rule::Rule,
+};
 use crate::{
     domain::{
         erasure::Erased,
@@ -88,7 +93,7 @@ pub(super) struct State {
     name: TableName,
     partition: PartitionId,
     tip: Option<Tip>,
-    streams: LruCache<StreamName, Stream>,
+    streams: LruCache<StreamName, StreamNow>,
     identities: LruCache<Identity, Stored>,
 }
 
@@ -149,10 +154,10 @@ impl State {
     }
 
     /// Takes over what a commit of ours made true.
-    pub(super) fn committed(&mut self, tip: Tip, streams: HashMap<StreamName, Stream>) {
+    pub(super) fn committed(&mut self, tip: Tip, streams: Vec<(StreamName, StreamNow)>) {
         self.tip = Some(tip);
-        for (name, stream) in streams {
-            self.streams.put(name, stream);
+        for (name, now) in streams {
+            self.streams.put(name, now);
         }
     }
 
@@ -208,8 +213,8 @@ impl State {
         }
         if Rule::EvictForeign.holds() {
             self.evict(&name);
-        } else if let Some(stream) = self.streams.get_mut(&name) {
-            stream.version = essentials.version;
+        } else if let Some(now) = self.streams.get_mut(&name) {
+            now.stream.version = essentials.version;
         }
     }
 
@@ -223,13 +228,14 @@ impl State {
     pub(super) async fn load_streams(
         &mut self,
         names: impl IntoIterator<Item = StreamName>,
-    ) -> Result<HashMap<StreamName, Stream>, StateError> {
-        let mut found = HashMap::new();
+    ) -> Result<HashMap<StreamName, StreamNow>, StateError> {
+        let names = names.into_iter();
+        let mut found = HashMap::with_capacity(names.size_hint().0);
         let mut cold = Vec::new();
         for name in names {
             match self.streams.get(&name) {
-                Some(stream) => {
-                    found.insert(name, stream.clone());
+                Some(now) => {
+                    found.insert(name, now.clone());
                 }
                 None => cold.push(name),
             }
@@ -244,8 +250,9 @@ impl State {
         for outcome in read {
             match outcome {
                 Ok((name, stream)) => {
-                    self.streams.put(name.clone(), stream.clone());
-                    found.insert(name, stream);
+                    let now = StreamNow::stored(self.partition, &name, stream);
+                    self.streams.put(name.clone(), now.clone());
+                    found.insert(name, now);
                 }
                 Err(error) => failure = Some(error),
             }
@@ -324,36 +331,4 @@ impl LookedUp {
     pub(super) fn all(self) -> Result<Vec<(Identity, Stored)>, StateError> {
         self.failure.map_or(Ok(self.found), Err)
     }
-}
-
-/// What a look at the end of the log showed.
-struct News {
-    tip: Tip,
-    commits: Vec<Commit>,
-}
-
-/// Reads a page of commits with the head at its end; `None` when the page ends before the head.
-fn news(page: &Page) -> Result<Option<News>, StateError> {
-    let Some((last, commits)) = page.rows.split_last() else {
-        return if page.next.is_some() { Ok(None) } else { Err(StateError::Missing(keys::HEAD.to_owned())) };
-    };
-    if last.row.key != keys::HEAD {
-        return if page.next.is_some() { Ok(None) } else { Err(StateError::Missing(keys::HEAD.to_owned())) };
-    }
-    let commits = commits.iter().map(|stored| Commit::read(&stored.row)).collect::<Result<Vec<_>, _>>()?;
-    let tip = Tip { head: Head::read(&last.row)?, etag: last.etag.clone() };
-    Ok(Some(News { tip, commits }))
-}
-
-/// Whether commits lead without a gap from one head to another. A range is not read in one
-/// moment: the head in it may know of a commit that the rows before it do not show yet.
-fn settles(from: &Head, commits: &[Commit], to: &Head) -> bool {
-    let mut at = (from.last, from.digest);
-    for commit in commits {
-        if commit.first != at.0 + 1 || commit.previous != at.1 {
-            return false;
-        }
-        at = (commit.last, commit.digest);
-    }
-    at == (to.last, to.digest)
 }

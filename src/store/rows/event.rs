@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BadRow, Reader, SCHEMA, binary, chunks, json, number, on_stream, text, time, with_chunks};
+use super::{BadRow, Reader, SCHEMA, binary, chunks, json, number, text, time, with_chunks};
 use crate::{
     domain::{
         event::{Actor, Attribute, Data, RecordedBy},
@@ -121,28 +121,26 @@ impl RecordedEvent {
     }
 
     fn write(&self, salt: Salt, content: Option<[u8; 32]>) -> (Row, Digest) {
-        let envelope = json(&self.envelope);
-        let mut row = on_stream(Row::new(keys::event(&self.stream, self.version)), &self.stream)
-            .with("Schema", Value::Int(SCHEMA))
-            .with("Version", number(self.version))
-            .with("Sequence", number(self.position.sequence))
-            .with("Recorded", time(self.recorded))
-            .with("Envelope", binary(envelope));
-        if let Some(content) = content {
-            row = row.with("Content", binary(content));
-        }
-        if let Some(erased) = &self.erased {
-            row = row.with("Erased", binary(json(erased)));
-        }
-        if let Some(actor) = &self.actor {
-            row = row.with("Actor", binary(json(actor)));
-        }
         let kind = match self.data {
             Data::None => "none",
             Data::Json(_) => "json",
             Data::Binary(_) => "binary",
         };
-        row = with_chunks(row.with("DataKind", text(kind)), "Data", self.data.as_bytes());
+        // In the order in which the digest takes them, so that it has nothing to sort.
+        let actor = self.actor.as_ref().map(|actor| binary(json(actor)));
+        let row = Row::new(keys::event(&self.stream, self.version))
+            .with_some("Actor", actor)
+            .with("Category", text(self.stream.category.as_str()))
+            .with_some("Content", content.map(binary));
+        let row = with_chunks(row, "Data", self.data.as_bytes())
+            .with("DataKind", text(kind))
+            .with("Envelope", binary(json(&self.envelope)))
+            .with_some("Erased", self.erased.as_ref().map(|erased| binary(json(erased))))
+            .with("Recorded", time(self.recorded))
+            .with("Schema", Value::Int(SCHEMA))
+            .with("Sequence", number(self.position.sequence))
+            .with("Stream", text(self.stream.id.as_str()))
+            .with("Version", number(self.version));
         let digest = digest::event(self.position.partition, &row, &salt);
         let row = row.with("Salt", binary(salt.0)).with("Digest", binary(digest.0));
         (row, digest)

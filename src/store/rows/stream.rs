@@ -40,26 +40,21 @@ pub struct StreamStatus {
 impl Stream {
     /// Writes the row.
     pub fn row(&self, name: &StreamName) -> Row {
-        let mut row = on_stream(Row::new(keys::stream(name)), name).with("Version", number(self.version));
-        if let Some(set) = &self.status {
-            row = row
-                .with("Status", text(set.status.as_str()))
-                .with("StatusTime", time(set.since))
-                .with("StatusEvent", text(set.event.as_str()));
-        }
-        if let Some(state) = &self.state {
-            row = row.with("State", text(state.as_str()));
-        }
-        if let Some((first, last)) = self.times {
-            row = row.with("FirstTime", time(first)).with("LastTime", time(last));
-        }
-        if let Some(attention) = &self.attention {
-            row = row.with("Attention", text(attention.as_str()));
-        }
-        if let Some(due) = self.due {
-            row = row.with("Due", time(due));
-        }
-        row
+        let set = self.status.as_ref();
+        let (first, last) = self.times.unzip();
+        // In the order in which the digest takes them, so that it has nothing to sort.
+        Row::new(keys::stream(name))
+            .with_some("Attention", self.attention.as_ref().map(|status| text(status.as_str())))
+            .with("Category", text(name.category.as_str()))
+            .with_some("Due", self.due.map(time))
+            .with_some("FirstTime", first.map(time))
+            .with_some("LastTime", last.map(time))
+            .with_some("State", self.state.as_deref().map(text))
+            .with_some("Status", set.map(|set| text(set.status.as_str())))
+            .with_some("StatusEvent", set.map(|set| text(set.event.as_str())))
+            .with_some("StatusTime", set.map(|set| time(set.since)))
+            .with("Stream", text(name.id.as_str()))
+            .with("Version", number(self.version))
     }
 
     /// Writes the row under which a timer finds the stream.

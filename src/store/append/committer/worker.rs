@@ -27,11 +27,11 @@ use crate::{
     store::{
         append::{
             Answer, AppendError, Refusal, Stored,
-            plan::{self, Plan, Verdict, View},
+            plan::{self, Plan, StreamNow, Verdict, View},
             rule::Rule,
             state::{State, StateError},
         },
-        rows::{Commit, Stream},
+        rows::Commit,
     },
 };
 
@@ -212,7 +212,7 @@ impl Worker {
         &mut self,
         group: &[Pending],
         known: &HashMap<Identity, Stored>,
-    ) -> Result<HashMap<StreamName, Stream>, StateError> {
+    ) -> Result<HashMap<StreamName, StreamNow>, StateError> {
         let mut names = BTreeSet::new();
         for pending in group {
             for candidate in &pending.append.events {

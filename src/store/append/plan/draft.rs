@@ -1,12 +1,9 @@
 //! A batch in the making.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Verdict, View, Write,
+    StreamNow, Verdict, View, Write,
     event::{advance, essentials, recorded, stream_cost},
 };
 use crate::{
@@ -54,10 +51,11 @@ pub(super) struct Draft<'a> {
     placed: Trial,
 }
 
-/// A stream as it will be, and its row.
+/// A stream as it will be, its row, and how many operations bring its rows there.
 struct Touched {
-    stream: Stream,
+    now: StreamNow,
     row: Row,
+    ops: usize,
 }
 
 /// What has been added so far, by the batch or by one append on trial.
@@ -67,7 +65,8 @@ struct Trial {
     essentials: Vec<Vec<u8>>,
     streams: HashMap<StreamName, Touched>,
     stored: HashMap<Identity, Stored>,
-    stream_rows: usize,
+    /// Operations on the streams' own rows, once an append on trial is merged.
+    stream_ops: usize,
     bytes: usize,
     debt: bool,
 }
@@ -75,7 +74,14 @@ struct Trial {
 impl<'a> Draft<'a> {
     pub(super) fn new(view: &'a View<'a>) -> Self {
         let recorded = view.now.to_micros().max(view.head.recorded);
-        Self { view, recorded, placed: Trial::default() }
+        let room = MAX_BATCH_ROWS / 3;
+        let placed = Trial {
+            ops: Vec::with_capacity(MAX_BATCH_ROWS),
+            streams: HashMap::with_capacity(room),
+            stored: HashMap::with_capacity(room),
+            ..Trial::default()
+        };
+        Self { view, recorded, placed }
     }
 
     /// Places an append whole, or leaves the draft as it was.
@@ -98,6 +104,7 @@ impl<'a> Draft<'a> {
         trial.bytes += amendments.iter().map(Op::encoded_len).sum::<usize>();
         trial.ops.extend(amendments);
         trial.debt = append.feed && append.origin == Origin::Direct;
+        trial.stream_ops = self.stream_ops_with(&trial);
         if !self.fits(&trial) {
             return Placement::Full;
         }
@@ -113,7 +120,8 @@ impl<'a> Draft<'a> {
         index: usize,
     ) -> Result<Answer, Stop> {
         let identity = candidate.event.identity();
-        let conflict = self.conflict(trial, candidate, index);
+        let now = self.stream(trial, &candidate.stream);
+        let conflict = self.conflict(now.map_or(0, |now| now.stream.version), candidate, index);
         // Identity first: what is stored gets its first answer before any other rule may refuse it.
         if (Rule::IdentityFirst.holds() || conflict.is_none())
             && let Some(answer) = self.earlier(trial, &identity, candidate, index)?
@@ -123,11 +131,11 @@ impl<'a> Draft<'a> {
         if let Some(stop) = conflict {
             return Err(stop);
         }
-        let stream = self.stream(trial, &candidate.stream).cloned().unwrap_or_default();
+        let now = now.cloned().unwrap_or_default();
         let sequence =
             self.view.head.last + (self.placed.essentials.len() + trial.essentials.len()) as u64 + 1;
         let position = Position { partition: self.view.partition, sequence };
-        let stored = self.write_event(trial, append, candidate, position, stream);
+        let stored = self.write_event(trial, append, candidate, position, now);
         trial.stored.insert(identity, stored.clone());
         Ok(Answer { stored, duplicate: false })
     }
@@ -162,8 +170,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Whether the stream is somewhere else than the sender expects.
-    fn conflict(&self, trial: &Trial, candidate: &Candidate, index: usize) -> Option<Stop> {
-        let actual = self.stream(trial, &candidate.stream).map_or(0, |stream| stream.version);
+    fn conflict(&self, actual: u64, candidate: &Candidate, index: usize) -> Option<Stop> {
         if candidate.event.expected.holds(actual) {
             return None;
         }
@@ -179,9 +186,9 @@ impl<'a> Draft<'a> {
     }
 
     /// The stream as it will be after what is placed so far; none where it begins.
-    fn stream<'s>(&'s self, trial: &'s Trial, name: &StreamName) -> Option<&'s Stream> {
+    fn stream<'s>(&'s self, trial: &'s Trial, name: &StreamName) -> Option<&'s StreamNow> {
         let placed = [&trial.streams, &self.placed.streams].into_iter().find_map(|streams| streams.get(name));
-        placed.map(|touched| &touched.stream).or_else(|| self.view.streams.get(name))
+        placed.map(|touched| &touched.now).or_else(|| self.view.streams.get(name))
     }
 
     fn write_event(
@@ -190,11 +197,10 @@ impl<'a> Draft<'a> {
         append: &Append,
         candidate: &Candidate,
         position: Position,
-        mut stream: Stream,
+        StreamNow { mut stream, digest: before }: StreamNow,
     ) -> Stored {
         let event = &candidate.event;
         let name = &candidate.stream;
-        let before = (stream.version > 0).then(|| digest::row(position.partition, &stream.row(name)));
         advance(&mut stream, candidate, self.recorded);
         let (row, digest) =
             recorded(candidate, position, stream.version, self.recorded).row(&candidate.fingerprint);
@@ -210,14 +216,17 @@ impl<'a> Draft<'a> {
         let links = correlated.into_iter().chain(about);
         ops.extend(links.map(|key| Op::Insert(rows::link(key, name, stream.version, position.sequence))));
         let stream_row = stream.row(name);
-        let digests = (digest, digest::row(position.partition, &stream_row), before);
+        let after = digest::row(position.partition, &stream_row);
+        let digests = (digest, after.clone(), before);
         let essentials = essentials(candidate, append.origin, position.sequence, stream.version, digests);
         let json = rows::json(&essentials);
         trial.bytes += ops.iter().map(Op::encoded_len).sum::<usize>() + json.len() * 4 / 3 + 4;
         trial.bytes += stream_cost(name);
         trial.ops.append(&mut ops);
         trial.essentials.push(json);
-        trial.streams.insert(name.clone(), Touched { stream, row: stream_row });
+        let ops = self.count_stream_ops(name, &stream);
+        let now = StreamNow { stream, digest: Some(after) };
+        trial.streams.insert(name.clone(), Touched { now, row: stream_row, ops });
         Stored {
             partition: position.partition,
             recorded: self.recorded,
@@ -229,32 +238,36 @@ impl<'a> Draft<'a> {
     /// Whether the batch with this append in it stays within the service's limits.
     fn fits(&self, trial: &Trial) -> bool {
         let ops = self.placed.ops.len() + trial.ops.len();
-        FIXED_ROWS + ops + self.stream_rows_with(trial) <= MAX_BATCH_ROWS
+        FIXED_ROWS + ops + trial.stream_ops <= MAX_BATCH_ROWS
             && FIXED_BYTES + self.placed.bytes + trial.bytes <= MAX_BATCH_BYTES
     }
 
-    /// How many rows the touched streams take once `trial` is merged.
-    fn stream_rows_with(&self, trial: &Trial) -> usize {
-        let rows = |streams: &HashMap<StreamName, Touched>, name: &StreamName| {
-            streams.get(name).map_or(0, |touched| self.stream_rows(name, &touched.stream))
-        };
-        let before: usize = trial.streams.keys().map(|name| rows(&self.placed.streams, name)).sum();
-        let after: usize = trial.streams.keys().map(|name| rows(&trial.streams, name)).sum();
-        self.placed.stream_rows + after - before
+    /// How many operations the touched streams take once `trial` is merged.
+    fn stream_ops_with(&self, trial: &Trial) -> usize {
+        let placed = |name| self.placed.streams.get(name).map_or(0, |touched| touched.ops);
+        let before: usize = trial.streams.keys().map(placed).sum();
+        let after: usize = trial.streams.values().map(|touched| touched.ops).sum();
+        self.placed.stream_ops + after - before
     }
 
     /// How many operations [`Self::stream_ops`] gives, at most.
-    fn stream_rows(&self, name: &StreamName, after: &Stream) -> usize {
-        let was = self.view.streams.get(name).and_then(|stream| stream.attention.as_ref());
+    fn count_stream_ops(&self, name: &StreamName, after: &Stream) -> usize {
+        let before = self.before(name);
+        let was = before.and_then(|stream| stream.attention.as_ref());
         let attention = match (was, &after.attention) {
             (was, now) if was == now.as_ref() => 0,
             (was, now) => usize::from(was.is_some()) + usize::from(now.is_some()),
         };
-        1 + attention + ruling::due_rows(self.view.streams.get(name), after)
+        1 + attention + ruling::due_rows(before, after)
+    }
+
+    /// The stream as it is stored.
+    fn before(&self, name: &StreamName) -> Option<&Stream> {
+        self.view.streams.get(name).map(|now| &now.stream)
     }
 
     fn merge(&mut self, trial: Trial) {
-        self.placed.stream_rows = self.stream_rows_with(&trial);
+        self.placed.stream_ops = trial.stream_ops;
         self.placed.ops.extend(trial.ops);
         self.placed.essentials.extend(trial.essentials);
         self.placed.streams.extend(trial.streams);
@@ -265,7 +278,7 @@ impl<'a> Draft<'a> {
 
     /// The operations that bring a stream's own rows to where they will be.
     fn stream_ops(&self, name: &StreamName, after: &Stream, row: Row) -> Vec<Op> {
-        let before = self.view.streams.get(name);
+        let before = self.before(name);
         let is_new = before.is_none_or(|stream| stream.version == 0);
         let mut ops = vec![if is_new { Op::Insert(row) } else { Op::Upsert(row) }];
         let was = before.and_then(|stream| stream.attention.as_ref());
@@ -293,11 +306,12 @@ impl<'a> Draft<'a> {
         ops.push(Op::Replace(head.row(), self.view.head_etag.clone()));
         ops.push(Op::Insert(commit.row()));
         ops.append(&mut self.placed.ops);
-        let ordered: BTreeMap<_, _> = std::mem::take(&mut self.placed.streams).into_iter().collect();
-        let mut streams = HashMap::with_capacity(ordered.len());
-        for (name, Touched { stream, row }) in ordered {
-            ops.extend(self.stream_ops(&name, &stream, row));
-            streams.insert(name, stream);
+        let mut ordered: Vec<_> = std::mem::take(&mut self.placed.streams).into_iter().collect();
+        ordered.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let mut streams = Vec::with_capacity(ordered.len());
+        for (name, Touched { now, row, .. }) in ordered {
+            ops.extend(self.stream_ops(&name, &now.stream, row));
+            streams.push((name, now));
         }
         if self.placed.debt {
             ops.push(Op::Insert(rows::debt(commit.last, commit.recorded)));

@@ -82,7 +82,7 @@ pub(super) fn essentials(
     origin: Origin,
     sequence: u64,
     version: u64,
-    (digest, stream_row, stream_row_before): (digest::Digest, String, Option<String>),
+    (event_digest, stream_row, stream_row_before): (digest::Digest, String, Option<String>),
 ) -> Essentials {
     let event = &candidate.event;
     Essentials {
@@ -101,7 +101,7 @@ pub(super) fn essentials(
         actor: candidate.actor.clone(),
         data: event.essentials.iter().map(|(name, value)| (Cow::Borrowed(*name), value.clone())).collect(),
         ingest: origin == Origin::Ingest,
-        digest: hex::encode(digest.0),
+        digest: digest::hexadecimal(&event_digest.0),
         subject: candidate.subject.clone(),
         stream_row,
         stream_row_before,

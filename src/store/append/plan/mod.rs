@@ -18,10 +18,27 @@ use crate::{
         timestamp::Timestamp,
     },
     store::{
+        digest,
         rows::{Head, Stream},
         table::{Batch, BatchError, ETag},
     },
 };
+
+/// A stream as it is believed to stand.
+#[derive(Debug, Clone, Default)]
+pub(super) struct StreamNow {
+    pub(super) stream: Stream,
+    /// Digest of its row; none where it has no event yet.
+    pub(super) digest: Option<String>,
+}
+
+impl StreamNow {
+    /// That of a partition, as storage shows it.
+    pub(super) fn stored(partition: PartitionId, name: &StreamName, stream: Stream) -> Self {
+        let digest = (stream.version > 0).then(|| digest::row(partition, &stream.row(name)));
+        Self { stream, digest }
+    }
+}
 
 /// What a plan rests on.
 #[derive(Debug)]
@@ -30,7 +47,7 @@ pub(super) struct View<'a> {
     pub(super) head: &'a Head,
     pub(super) head_etag: &'a ETag,
     /// Every stream that the appends touch; version 0 where there is none yet.
-    pub(super) streams: &'a HashMap<StreamName, Stream>,
+    pub(super) streams: &'a HashMap<StreamName, StreamNow>,
     /// Identities among the appends that are stored already.
     pub(super) known: &'a HashMap<Identity, Stored>,
     /// Keys of attention rows that turned out not to exist.
@@ -57,7 +74,7 @@ pub(super) enum Verdict {
 pub(super) struct Write {
     pub(super) batch: Batch,
     pub(super) head: Head,
-    pub(super) streams: HashMap<StreamName, Stream>,
+    pub(super) streams: Vec<(StreamName, StreamNow)>,
     /// True when the batch holds feed debt.
     pub(super) debt: bool,
 }
