@@ -100,6 +100,10 @@ async fn append_once(handler: Arc<Handler>, client: usize, stop: Arc<AtomicBool>
         let request = http.post(handler.url(APPEND)).header("content-type", "application/cloudevents+json");
         match request.body(event(&id).to_string()).send().await {
             Ok(answer) if answer.status() == StatusCode::CREATED => acknowledged.push(id),
+            // Refused, and so neither stored nor published: the tenant has asked too often.
+            Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
             Ok(answer) => panic!("{} {:?}", answer.status(), answer.text().await),
             // Nobody listens, or it was killed in the middle of it.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,

@@ -1,7 +1,7 @@
 use azure_core::Method;
 
 use super::*;
-use crate::store::table::Value;
+use crate::store::table::{Row, Value};
 
 fn ops() -> Batch {
     let row = |key: &str| Row::new(key).with("Text", Value::Str("a\u{2028}b\u{2029}\"\n".to_owned()));

@@ -38,7 +38,7 @@ pub(super) fn functions(deployment: &Deployment) -> Vec<String> {
     let routes: BTreeSet<_> = host
         .split(".route(\"/")
         .skip(1)
-        .filter(|rest| rest.contains("post(functions::") || rest.contains("post(timers::"))
+        .filter(|rest| rest.contains("any(functions::") || rest.contains("any(timers::"))
         .filter_map(|rest| rest.split('"').next())
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
