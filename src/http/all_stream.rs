@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::ids::{Category, CorrelationId, Invalid},
-    feed::all_stream::{self, Direction, Filter, Page, Places},
+    feed::all_stream::{self, Direction, Filter, Page},
     host::App,
     links,
     store::{actor_filter, history::History, log::Log, registry::Tenant},
@@ -54,21 +54,18 @@ impl AllQuery {
             Some("desc") => Some(Direction::Backward),
             Some(_) => return Err(Invalid::new("order", "must be `asc` or `desc`").into()),
         };
-        let (after, direction) =
-            match self.after.as_deref().map(|text| Cursor::open(tenant, text)).transpose()? {
-                None => (None, asked.unwrap_or(Direction::Forward)),
-                Some(Cursor::All { at, order }) if asked.is_none_or(|asked| asked == order) => {
-                    (Some(at), order)
-                }
-                Some(_) => return Err(Cursor::foreign().into()),
-            };
-        let until = match self.until.as_deref().map(|text| Cursor::open(tenant, text)).transpose()? {
-            None => None,
-            Some(Cursor::All { at, order: Direction::Forward }) if direction == Direction::Forward => {
-                Some(at)
-            }
-            Some(_) => return Err(Cursor::foreign().into()),
+        let after = Cursor::read(tenant, self.after.as_deref(), |cursor| match cursor {
+            Cursor::All { at, order } if asked.is_none_or(|asked| asked == order) => Some((at, order)),
+            _ => None,
+        })?;
+        let (after, direction) = match after {
+            None => (None, asked.unwrap_or(Direction::Forward)),
+            Some((at, order)) => (Some(at), order),
         };
+        let until = Cursor::read(tenant, self.until.as_deref(), |cursor| match cursor {
+            Cursor::All { at, order: Direction::Forward } if direction == Direction::Forward => Some(at),
+            _ => None,
+        })?;
         let data = match self.include.as_deref() {
             None => false,
             Some("data") => true,
@@ -177,11 +174,11 @@ pub(super) async fn correlated(
     let id = CorrelationId::parse(links::from_segment("id", &id)?)?;
     let tenant = extract::tenant(&app, &tenant).await?;
     let limit = extract::limit(query.limit.as_deref())?;
-    let from = match query.cursor.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
-        None => Places::default(),
-        Some(Cursor::Linked { correlation, at }) if correlation == id.as_str() => at,
-        Some(_) => return Err(Cursor::foreign().into()),
-    };
+    let from = Cursor::read(&tenant, query.cursor.as_deref(), |cursor| match cursor {
+        Cursor::Linked { correlation, at } if correlation == id.as_str() => Some(at),
+        _ => None,
+    })?
+    .unwrap_or_default();
     let (log, history) = (app.store.log(&tenant), app.store.history(&tenant));
     let page = all_stream::linked(&log, &history, &id, &from, limit).await?;
     let cursor = page.next.map(|at| Cursor::Linked { correlation: id.as_str().to_owned(), at }.seal(&tenant));

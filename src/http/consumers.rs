@@ -65,9 +65,7 @@ pub(super) async fn put(
     let body: Body = serde_json::from_slice(&body).map_err(|_| {
         Problem::new(StatusCode::BAD_REQUEST, "invalid-request", "the body is not a place: {cursor, reset}")
     })?;
-    let Cursor::All { at, order: Direction::Forward } = Cursor::open(&tenant, &body.cursor)? else {
-        return Err(Cursor::foreign().into());
-    };
+    let at = Cursor::forward(&tenant, Some(&body.cursor))?.unwrap_or_default();
     let expected = extract::precondition(&headers)?.unwrap_or(Expected::Any);
     let readers = app.store.readers(&tenant);
     let key = keys::consumer(&name);
@@ -123,11 +121,10 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let tenant = extract::tenant(&app, &tenant).await?;
     let limit = extract::limit(query.limit.as_deref())?;
-    let after = match query.cursor.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
-        None => None,
-        Some(Cursor::Consumers { after }) => Some(after),
-        Some(_) => return Err(Cursor::foreign().into()),
-    };
+    let after = Cursor::read(&tenant, query.cursor.as_deref(), |cursor| match cursor {
+        Cursor::Consumers { after } => Some(after),
+        _ => None,
+    })?;
     let mut page = behind(&app.store.readers(&tenant), after, limit + 1).await?;
     let more = page.len() > limit;
     page.truncate(limit);

@@ -60,12 +60,36 @@ impl Cursor {
     ///
     /// # Errors
     /// [`Invalid`] for any other: it does not say which, nor whose it is.
-    pub(super) fn open(tenant: &Tenant, text: &str) -> Result<Self, Invalid> {
+    fn open(tenant: &Tenant, text: &str) -> Result<Self, Invalid> {
         Self::unseal(tenant, text).ok_or_else(Self::foreign)
     }
 
+    /// What a cursor says, where one was sent: `part` takes from a cursor of its own kind, and of what
+    /// was asked for the same, what is wanted of it.
+    ///
+    /// # Errors
+    /// [`Invalid`] for any other.
+    pub(super) fn read<T>(
+        tenant: &Tenant,
+        text: Option<&str>,
+        part: impl FnOnce(Self) -> Option<T>,
+    ) -> Result<Option<T>, Invalid> {
+        text.map(|text| part(Self::open(tenant, text)?).ok_or_else(Self::foreign)).transpose()
+    }
+
+    /// The place in the all-stream, oldest first, where one was sent.
+    ///
+    /// # Errors
+    /// [`Invalid`] for any other cursor.
+    pub(super) fn forward(tenant: &Tenant, text: Option<&str>) -> Result<Option<Places>, Invalid> {
+        Self::read(tenant, text, |cursor| match cursor {
+            Self::All { at, order: Direction::Forward } => Some(at),
+            _ => None,
+        })
+    }
+
     /// What is said of every cursor that does not belong where it was sent.
-    pub(super) fn foreign() -> Invalid {
+    fn foreign() -> Invalid {
         Invalid::new("cursor", "must be a cursor that this list gave, unchanged")
     }
 

@@ -49,11 +49,10 @@ pub(super) async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Response, Problem> {
     let tenant = extract::tenant(&app, &tenant).await?;
-    let from = match query.cursor.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
-        None => None,
-        Some(Cursor::Dead { from }) => Some(from),
-        Some(_) => return Err(Cursor::foreign().into()),
-    };
+    let from = Cursor::read(&tenant, query.cursor.as_deref(), |cursor| match cursor {
+        Cursor::Dead { from } => Some(from),
+        _ => None,
+    })?;
     let limit = extract::limit(query.limit.as_deref())?;
     let page = app.store.dead_letters(Some(&tenant)).list(from, limit).await?;
     let cursor = page.next.map(|from| Cursor::Dead { from }.seal(&tenant));

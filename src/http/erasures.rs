@@ -79,11 +79,10 @@ pub(super) async fn erase(
     extract::check_length(&headers)?;
     let (what, erasure) = parse(&caller, &tenant, &body)?;
     let until = Instant::now() + WORK;
-    let from = match query.cursor.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
-        None => None,
-        Some(Cursor::Erase { from }) => Some(from),
-        Some(_) => return Err(Cursor::foreign().into()),
-    };
+    let from = Cursor::read(&tenant, query.cursor.as_deref(), |cursor| match cursor {
+        Cursor::Erase { from } => Some(from),
+        _ => None,
+    })?;
     let (events, more) = match &what {
         What::Event(identity) if from.is_none() => {
             (app.store.erase(&tenant, identity, &erasure, until).await?.into_iter().collect(), false)

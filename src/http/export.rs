@@ -51,11 +51,7 @@ pub(super) async fn page(
         Some("csv") => true,
         Some(_) => return Err(Invalid::new("format", "must be `ndjson` or `csv`").into()),
     };
-    let after = match query.after.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
-        None => None,
-        Some(Cursor::All { at, order: Direction::Forward }) => Some(at),
-        Some(_) => return Err(Cursor::foreign().into()),
-    };
+    let after = Cursor::forward(&tenant, query.after.as_deref())?;
     let limit = extract::limit(query.limit.as_deref())?;
     let log = app.store.log(&tenant);
     let first = after.is_none();

@@ -41,15 +41,12 @@ pub(super) async fn list(
     let limit = extract::limit(query.limit.as_deref())?;
     let category = query.category.as_deref().map(Category::parse).transpose()?;
     let status = query.status.as_deref().map(Status::parse).transpose()?;
-    let from = match query.cursor.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
-        None => None,
-        Some(Cursor::Streams { category, status, from })
-            if (&category, &status) == (&query.category, &query.status) =>
-        {
-            Some(from)
+    let from = Cursor::read(&tenant, query.cursor.as_deref(), |cursor| match cursor {
+        Cursor::Streams { category, status, from } => {
+            ((&category, &status) == (&query.category, &query.status)).then_some(from)
         }
-        Some(_) => return Err(Cursor::foreign().into()),
-    };
+        _ => None,
+    })?;
     let page = app.store.history(&tenant).streams(category.as_ref(), status.as_ref(), from, limit).await?;
     let cursor = page.next.map(|from| {
         Cursor::Streams { category: query.category.clone(), status: query.status.clone(), from }.seal(&tenant)
@@ -97,16 +94,16 @@ pub(super) async fn history(
         Some("desc") => Some(Order::Desc),
         Some(_) => return Err(Invalid::new("order", "must be `asc` or `desc`").into()),
     };
-    let (from, order) = match query.cursor.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
-        None => (extract::version("from", query.from.as_deref())?, asked.unwrap_or(Order::Asc)),
-        Some(Cursor::History { stream, from, order })
-            if stream == name.to_string()
-                && query.from.is_none()
-                && asked.is_none_or(|asked| asked == order) =>
-        {
-            (Some(from), order)
+    let place = Cursor::read(&tenant, query.cursor.as_deref(), |cursor| match cursor {
+        Cursor::History { stream, from, order } => {
+            let same = stream == name.to_string() && query.from.is_none();
+            (same && asked.is_none_or(|asked| asked == order)).then_some((from, order))
         }
-        Some(_) => return Err(Cursor::foreign().into()),
+        _ => None,
+    })?;
+    let (from, order) = match place {
+        None => (extract::version("from", query.from.as_deref())?, asked.unwrap_or(Order::Asc)),
+        Some((from, order)) => (Some(from), order),
     };
     let history = app.store.history(&tenant);
     let page = history.events(&name, from, limit, order).await?;

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use super::{cursor::Cursor, extract, problem::Problem};
 use crate::{
     domain::{ids::Invalid, position::PartitionId},
-    feed::all_stream::Direction,
     host::App,
     store::{dead_letters::COUNTED, digest::Digest, registry::Tenant},
     verify::{self, Anchor, CompletenessError, Options, Outcome, Wanted, completeness},
@@ -46,21 +45,16 @@ pub(super) async fn verification(
         Some("data") => true,
         Some(_) => return Err(Invalid::new("include", "must be `data`").into()),
     };
-    let from = match query.from.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
-        None => None,
-        Some(Cursor::All { at, order: Direction::Forward }) => Some(at),
-        Some(_) => return Err(Cursor::foreign().into()),
-    };
+    let from = Cursor::forward(&tenant, query.from.as_deref())?;
     let anchors = query.anchors.as_deref().map(anchors).transpose()?.unwrap_or_default();
-    let (state, options) =
-        match query.cursor.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
-            None => (None, Options { data, from, anchors }),
-            Some(Cursor::Verify { state, data, from }) => {
-                let state = serde_json::from_str(&state).map_err(|_| Cursor::foreign())?;
-                (Some(state), Options { data, from, anchors })
-            }
-            Some(_) => return Err(Cursor::foreign().into()),
-        };
+    let begun = Cursor::read(&tenant, query.cursor.as_deref(), |cursor| match cursor {
+        Cursor::Verify { state, data, from } => Some((serde_json::from_str(&state).ok()?, data, from)),
+        _ => None,
+    })?;
+    let (state, options) = match begun {
+        None => (None, Options { data, from, anchors }),
+        Some((state, data, from)) => (Some(state), Options { data, from, anchors }),
+    };
     let log = app.store.log(&tenant);
     let outcome = verify::verify(&log, &options, state, Some(Instant::now() + WORK), &|_| {}).await?;
     let body = match outcome {
@@ -118,18 +112,11 @@ pub(super) async fn complete(
     let tenant = extract::tenant(&app, &tenant).await?;
     let from = extract::time("from", query.from.as_deref())?;
     let to = extract::time("to", query.to.as_deref())?;
-    let at = match query.until.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
-        None => None,
-        Some(Cursor::All { at, order: Direction::Forward }) => Some(at),
-        Some(_) => return Err(Cursor::foreign().into()),
-    };
-    let state = match query.cursor.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
-        None => None,
-        Some(Cursor::Complete { state }) => {
-            Some(serde_json::from_str(&state).map_err(|_| Cursor::foreign())?)
-        }
-        Some(_) => return Err(Cursor::foreign().into()),
-    };
+    let at = Cursor::forward(&tenant, query.until.as_deref())?;
+    let state = Cursor::read(&tenant, query.cursor.as_deref(), |cursor| match cursor {
+        Cursor::Complete { state } => serde_json::from_str(&state).ok(),
+        _ => None,
+    })?;
     let log = app.store.log(&tenant);
     let until = Instant::now() + WORK;
     let mut state = completeness(&log, &Wanted { from, to, at }, state, until).await?;

@@ -74,11 +74,10 @@ pub(in crate::http) async fn list(
     let tenant = extract::tenant(&app, &tenant).await?;
     let filter = query.filter(&caller, &tenant)?;
     let limit = extract::limit(query.limit.as_deref())?.min(MAX_LIMIT);
-    let from = match query.cursor.as_deref().map(|text| Cursor::open(&tenant, text)).transpose()? {
-        None => None,
-        Some(Cursor::Commands { asked, from }) if asked == query.asked() => Some(from),
-        Some(_) => return Err(Cursor::foreign().into()),
-    };
+    let from = Cursor::read(&tenant, query.cursor.as_deref(), |cursor| match cursor {
+        Cursor::Commands { asked, from } if asked == query.asked() => Some(from),
+        _ => None,
+    })?;
     let listed = app.journal.list(&tenant, &filter, from, limit).await?;
     let now = app.store.clock().now();
     let commands = listed.records.iter().filter_map(|record| CommandView::of(&tenant, record, now)).collect();
