@@ -1,14 +1,14 @@
 //! A table that counts what is asked of it, and keeps the batches.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
-use annals::store::table::{Batch, CommitError, ETag, Page, Range, ReadError, StoredRow, Table, TableName};
+use annals::store::{
+    table::{Batch, CommitError, ETag, Page, Range, ReadError, StoredRow, Table, TableName},
+    testing::Layer,
+};
 use async_trait::async_trait;
 
 /// Requests since the last look.
@@ -54,13 +54,9 @@ impl Counting {
 }
 
 #[async_trait]
-impl Table for Counting {
-    async fn create_table(&self, table: &TableName) -> Result<(), ReadError> {
-        self.inner.create_table(table).await
-    }
-
-    async fn delete_table(&self, table: &TableName) -> Result<(), ReadError> {
-        self.inner.delete_table(table).await
+impl Layer for Counting {
+    fn below(&self) -> &dyn Table {
+        self.inner.as_ref()
     }
 
     async fn commit(&self, table: &TableName, batch: &Batch) -> Result<Option<ETag>, CommitError> {
@@ -91,9 +87,5 @@ impl Table for Counting {
     ) -> Result<Page, ReadError> {
         self.scans.fetch_add(1, Ordering::Relaxed);
         self.inner.scan(table, partition, range, limit).await
-    }
-
-    fn clock_skew(&self) -> Duration {
-        self.inner.clock_skew()
     }
 }

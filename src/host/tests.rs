@@ -18,7 +18,8 @@ use crate::{
     store::{
         embedded::Embedded,
         registry::Author,
-        table::{Batch, CommitError, ETag, Page, Range, ReadError, StoredRow, Table, TableName},
+        table::{ReadError, StoredRow, Table, TableName},
+        testing::Layer,
     },
 };
 
@@ -29,17 +30,9 @@ const PORT: u16 = 4712;
 struct Brittle(Embedded);
 
 #[async_trait]
-impl Table for Brittle {
-    async fn create_table(&self, table: &TableName) -> Result<(), ReadError> {
-        self.0.create_table(table).await
-    }
-
-    async fn delete_table(&self, table: &TableName) -> Result<(), ReadError> {
-        self.0.delete_table(table).await
-    }
-
-    async fn commit(&self, table: &TableName, batch: &Batch) -> Result<Option<ETag>, CommitError> {
-        self.0.commit(table, batch).await
+impl Layer for Brittle {
+    fn below(&self) -> &dyn Table {
+        &self.0
     }
 
     async fn get(
@@ -50,16 +43,6 @@ impl Table for Brittle {
     ) -> Result<Option<StoredRow>, ReadError> {
         assert!(!partition.contains("boom") && !key.contains("boom"), "we break on this tenant");
         self.0.get(table, partition, key).await
-    }
-
-    async fn scan(
-        &self,
-        table: &TableName,
-        partition: &str,
-        range: &Range,
-        limit: usize,
-    ) -> Result<Page, ReadError> {
-        self.0.scan(table, partition, range, limit).await
     }
 }
 

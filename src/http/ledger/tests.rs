@@ -20,7 +20,8 @@ use crate::{
         embedded::LazyEmbedded,
         history::Order,
         registry::{Place, Settings, Silos},
-        table::{Batch, CommitError, ETag, Page as Rows, Range, ReadError, StoredRow, Table, TableName},
+        table::Table,
+        testing::Layer,
     },
 };
 
@@ -34,43 +35,16 @@ struct Account {
     silent: Arc<AtomicBool>,
 }
 
-impl Account {
-    async fn speaks(&self) -> &LazyEmbedded {
-        if self.silent.load(Ordering::SeqCst) { pending().await } else { &self.inner }
-    }
-}
-
 #[async_trait]
-impl Table for Account {
-    async fn create_table(&self, table: &TableName) -> Result<(), ReadError> {
-        self.speaks().await.create_table(table).await
+impl Layer for Account {
+    fn below(&self) -> &dyn Table {
+        &self.inner
     }
 
-    async fn delete_table(&self, table: &TableName) -> Result<(), ReadError> {
-        self.speaks().await.delete_table(table).await
-    }
-
-    async fn commit(&self, table: &TableName, batch: &Batch) -> Result<Option<ETag>, CommitError> {
-        self.speaks().await.commit(table, batch).await
-    }
-
-    async fn get(
-        &self,
-        table: &TableName,
-        partition: &str,
-        key: &str,
-    ) -> Result<Option<StoredRow>, ReadError> {
-        self.speaks().await.get(table, partition, key).await
-    }
-
-    async fn scan(
-        &self,
-        table: &TableName,
-        partition: &str,
-        range: &Range,
-        limit: usize,
-    ) -> Result<Rows, ReadError> {
-        self.speaks().await.scan(table, partition, range, limit).await
+    async fn asked(&self) {
+        if self.silent.load(Ordering::SeqCst) {
+            pending().await
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use crate::{
         history::Order,
         keys,
         registry::{NoSilos, RegistryError},
-        table::{Batch, CommitError, ETag, Op, Page, Range, ReadError, Row, StoredRow, Table, TableName},
+        table::{Batch, Op, ReadError, Row, StoredRow, Table, TableName},
+        testing::Layer,
     },
 };
 
@@ -132,17 +133,9 @@ impl std::fmt::Debug for Meanwhile {
 }
 
 #[async_trait]
-impl Table for Meanwhile {
-    async fn create_table(&self, table: &TableName) -> Result<(), ReadError> {
-        self.table.create_table(table).await
-    }
-
-    async fn delete_table(&self, table: &TableName) -> Result<(), ReadError> {
-        self.table.delete_table(table).await
-    }
-
-    async fn commit(&self, table: &TableName, batch: &Batch) -> Result<Option<ETag>, CommitError> {
-        self.table.commit(table, batch).await
+impl Layer for Meanwhile {
+    fn below(&self) -> &dyn Table {
+        self.table.as_ref()
     }
 
     async fn get(
@@ -157,16 +150,6 @@ impl Table for Meanwhile {
             happens.await;
         }
         row
-    }
-
-    async fn scan(
-        &self,
-        table: &TableName,
-        partition: &str,
-        range: &Range,
-        limit: usize,
-    ) -> Result<Page, ReadError> {
-        self.table.scan(table, partition, range, limit).await
     }
 }
 

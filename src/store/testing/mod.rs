@@ -5,3 +5,6 @@
 
 pub mod conformance;
 pub mod grudging;
+mod layer;
+
+pub use layer::Layer;

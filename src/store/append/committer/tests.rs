@@ -20,7 +20,8 @@ use crate::{
         append::Refusal,
         embedded::Embedded,
         registry::{Author, NoSilos, Settings, Tenant},
-        table::{Batch, CommitError, ETag, Op, Page, Range, ReadError, StoredRow},
+        table::{Batch, Op},
+        testing::Layer,
     },
 };
 
@@ -58,47 +59,15 @@ struct Skewed {
     seen: Mutex<Duration>,
 }
 
-impl Skewed {
-    /// An answer of the service's shows what its clock says.
-    fn answers(&self) {
-        *self.seen.lock().unwrap() = *self.now.lock().unwrap();
-    }
-}
-
 #[async_trait]
-impl Table for Skewed {
-    async fn create_table(&self, table: &TableName) -> Result<(), ReadError> {
-        self.table.create_table(table).await
+impl Layer for Skewed {
+    fn below(&self) -> &dyn Table {
+        self.table.as_ref()
     }
 
-    async fn delete_table(&self, table: &TableName) -> Result<(), ReadError> {
-        self.table.delete_table(table).await
-    }
-
-    async fn commit(&self, table: &TableName, batch: &Batch) -> Result<Option<ETag>, CommitError> {
-        self.answers();
-        self.table.commit(table, batch).await
-    }
-
-    async fn get(
-        &self,
-        table: &TableName,
-        partition: &str,
-        key: &str,
-    ) -> Result<Option<StoredRow>, ReadError> {
-        self.answers();
-        self.table.get(table, partition, key).await
-    }
-
-    async fn scan(
-        &self,
-        table: &TableName,
-        partition: &str,
-        range: &Range,
-        limit: usize,
-    ) -> Result<Page, ReadError> {
-        self.answers();
-        self.table.scan(table, partition, range, limit).await
+    /// An answer of the service's shows what its clock says.
+    async fn asked(&self) {
+        *self.seen.lock().unwrap() = *self.now.lock().unwrap();
     }
 
     fn clock_skew(&self) -> Duration {

@@ -3,11 +3,14 @@
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::super::table::{Batch, CommitError, ETag, Page, Range, ReadError, StoredRow, Table, TableName};
+use super::{
+    super::table::{Page, Range, ReadError, Table, TableName},
+    Layer,
+};
 
 /// What ends a row key between the last before a range and the first in it: no key of ours holds it twice.
 const BEFORE: &str = "~~~~";
@@ -28,26 +31,9 @@ impl Grudging {
 }
 
 #[async_trait]
-impl Table for Grudging {
-    async fn create_table(&self, table: &TableName) -> Result<(), ReadError> {
-        self.table.create_table(table).await
-    }
-
-    async fn delete_table(&self, table: &TableName) -> Result<(), ReadError> {
-        self.table.delete_table(table).await
-    }
-
-    async fn commit(&self, table: &TableName, batch: &Batch) -> Result<Option<ETag>, CommitError> {
-        self.table.commit(table, batch).await
-    }
-
-    async fn get(
-        &self,
-        table: &TableName,
-        partition: &str,
-        key: &str,
-    ) -> Result<Option<StoredRow>, ReadError> {
-        self.table.get(table, partition, key).await
+impl Layer for Grudging {
+    fn below(&self) -> &dyn Table {
+        self.table.as_ref()
     }
 
     async fn scan(
@@ -62,10 +48,6 @@ impl Table for Grudging {
             return if page.rows.len() > self.rows { Err(ReadError::TooLarge) } else { Ok(page) };
         }
         Ok(Page { rows: Vec::new(), next: Some(just_before(&range.from)) })
-    }
-
-    fn clock_skew(&self) -> Duration {
-        self.table.clock_skew()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every reader gives the same over a table that answers badly, and comes to an end.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use serde_json::json;
 use tokio::time::Instant;
@@ -23,7 +23,7 @@ use crate::{
         history::Order,
         keys,
         registry::{Author, ChangeFeed, NoSilos, Settings, Tenant},
-        table::{Op, Row, Value},
+        table::{Batch, Op, Row, Value},
     },
     verify::{Options, Outcome, Wanted, completeness, verify},
 };
