@@ -11,8 +11,8 @@ mod amend;
 mod committer;
 mod news;
 mod plan;
+mod read;
 mod rule;
-mod ruling;
 #[cfg(test)]
 mod sim;
 mod state;

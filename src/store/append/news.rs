@@ -1,6 +1,6 @@
 //! What the end of the log says of the commits of others.
 
-use super::state::{StateError, Tip};
+use super::read::{StateError, Tip};
 use crate::store::{
     keys,
     rows::{Commit, Head},

@@ -4,17 +4,16 @@ use std::{
     collections::{BTreeSet, HashMap},
     num::NonZeroUsize,
     sync::Arc,
-    time::Duration,
 };
 
 use futures::{StreamExt, stream};
 use lru::LruCache;
-use tokio::time::timeout;
 
 use super::{
     Stored,
     news::{News, news, settles},
     plan::StreamNow,
+    read::{Reader, StateError, Tip},
     rule::Rule,
 };
 use crate::{
@@ -26,14 +25,11 @@ use crate::{
     },
     store::{
         keys,
-        retry::pages,
-        rows::{BadRow, Commit, Head, IdentityRow, RecordedEvent, Stream},
-        table::{BatchError, ETag, Page, Range, ReadError, StoredRow, Table, TableName},
+        rows::Commit,
+        table::{Table, TableName},
     },
 };
 
-/// Longest wait for one answer of storage; what takes longer has an unknown outcome.
-pub(super) const STORAGE_TIMEOUT: Duration = Duration::from_secs(8);
 /// Streams kept in memory for each partition.
 const STREAMS: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
 /// Stored identities kept in memory for each partition: answers repeated deliveries at once.
@@ -45,53 +41,10 @@ const REFRESH_TRIES: usize = 20;
 /// Point reads in flight for one batch.
 const PARALLEL_READS: usize = 16;
 
-/// Why the state of a partition could not be read.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StateError {
-    #[error("storage could not be read")]
-    Read(#[from] ReadError),
-    #[error("a stored row is not what it should be")]
-    Bad(#[from] BadRow),
-    #[error("row `{0}` is missing")]
-    Missing(String),
-    #[error("the head and the commits kept changing while they were read")]
-    Unsettled,
-    #[error("storage gave no answer in time")]
-    Late,
-    #[error("the plan is no batch")]
-    Planning(#[from] BatchError),
-    #[error("planning broke down")]
-    Panicked,
-}
-
-impl StateError {
-    /// How long storage asked us to wait.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Read(ReadError::Unavailable { retry_after, .. }) => *retry_after,
-            _ => None,
-        }
-    }
-
-    /// Whether one append may be to blame, and not storage as such.
-    pub(super) fn concerns_one(&self) -> bool {
-        matches!(self, Self::Bad(_) | Self::Missing(_) | Self::Planning(_) | Self::Panicked)
-    }
-}
-
-/// The head, with the version under which it may be replaced.
-#[derive(Debug, Clone)]
-pub(super) struct Tip {
-    pub(super) head: Head,
-    pub(super) etag: ETag,
-}
-
 /// The beliefs. All of them are true as long as the head's ETag is.
 #[derive(Debug)]
 pub(super) struct State {
-    table: Arc<dyn Table>,
-    name: TableName,
-    partition: PartitionId,
+    reader: Reader,
     tip: Option<Tip>,
     streams: LruCache<StreamName, StreamNow>,
     identities: LruCache<Identity, Stored>,
@@ -100,9 +53,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(table: Arc<dyn Table>, name: TableName, partition: PartitionId) -> Self {
         Self {
-            table,
-            name,
-            partition,
+            reader: Reader::new(table, name, partition),
             tip: None,
             streams: LruCache::new(STREAMS),
             identities: LruCache::new(IDENTITIES),
@@ -122,18 +73,6 @@ impl State {
     /// Whether anything is believed of the stream.
     pub(super) fn knows(&self, stream: &StreamName) -> bool {
         self.streams.contains(stream)
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<StoredRow>, StateError> {
-        let partition = self.partition.to_string();
-        let read = self.table.get(&self.name, &partition, key);
-        Ok(timeout(STORAGE_TIMEOUT, read).await.map_err(|_| StateError::Late)??)
-    }
-
-    async fn scan(&self, range: &Range, limit: usize) -> Result<Page, StateError> {
-        let partition = self.partition.to_string();
-        let read = pages::scan_once(&self.table, &self.name, &partition, range, limit);
-        Ok(timeout(STORAGE_TIMEOUT, read).await.map_err(|_| StateError::Late)??)
     }
 
     pub(super) fn evict(&mut self, stream: &StreamName) {
@@ -168,20 +107,20 @@ impl State {
     /// [`StateError`]; the beliefs are then as they were, or forgotten.
     pub(super) async fn refresh(&mut self) -> Result<Vec<Commit>, StateError> {
         let Some(known) = self.tip.as_ref().map(|tip| tip.head) else {
-            self.tip = Some(self.read_head().await?);
+            self.tip = Some(self.reader.head().await?);
             return Ok(Vec::new());
         };
         for _ in 0..REFRESH_TRIES {
             let range = keys::commits_from(known.last + 1);
-            let page = self.scan(&range, CATCH_UP).await?;
+            let page = self.reader.scan(&range, CATCH_UP).await?;
             let Some(News { tip, commits }) = news(&page)? else {
-                tracing::info!(partition = %self.partition, "far behind other writers: starting from the head");
+                tracing::info!(partition = %self.reader.partition, "far behind other writers: starting from the head");
                 self.forget();
-                self.tip = Some(self.read_head().await?);
+                self.tip = Some(self.reader.head().await?);
                 return Ok(Vec::new());
             };
             if tip.head.last < known.last {
-                tracing::warn!(partition = %self.partition, "the head lies behind what was committed: was storage restored?");
+                tracing::warn!(partition = %self.reader.partition, "the head lies behind what was committed: was storage restored?");
                 self.forget();
                 self.identities.clear();
                 self.tip = Some(tip);
@@ -218,12 +157,6 @@ impl State {
         }
     }
 
-    async fn read_head(&self) -> Result<Tip, StateError> {
-        let row = self.get(keys::HEAD).await?;
-        let stored = row.ok_or_else(|| StateError::Missing(keys::HEAD.to_owned()))?;
-        Ok(Tip { head: Head::read(&stored.row)?, etag: stored.etag })
-    }
-
     /// The streams of that name, read where they are not believed known. Version 0 where there is none.
     pub(super) async fn load_streams(
         &mut self,
@@ -241,7 +174,7 @@ impl State {
             }
         }
         let read = stream::iter(cold)
-            .map(|name| self.read_stream(name))
+            .map(|name| self.reader.stream(name))
             .buffer_unordered(PARALLEL_READS)
             .collect::<Vec<_>>()
             .await;
@@ -249,8 +182,7 @@ impl State {
         let mut failure = None;
         for outcome in read {
             match outcome {
-                Ok((name, stream)) => {
-                    let now = StreamNow::stored(self.partition, &name, stream);
+                Ok((name, now)) => {
                     self.streams.put(name.clone(), now.clone());
                     found.insert(name, now);
                 }
@@ -260,19 +192,11 @@ impl State {
         failure.map_or(Ok(found), Err)
     }
 
-    async fn read_stream(&self, name: StreamName) -> Result<(StreamName, Stream), StateError> {
-        let row = self.get(&keys::stream(&name)).await?;
-        match row {
-            None => Ok((name, Stream::default())),
-            Some(stored) => Ok(Stream::read(&stored.row)?),
-        }
-    }
-
     /// Looks identities up in storage; remembers those that are stored, and forgets the others.
     pub(super) async fn look_up(&mut self, identities: BTreeSet<Identity>) -> LookedUp {
-        let this = &*self;
+        let reader = &self.reader;
         let read = stream::iter(identities)
-            .map(|identity| async move { (this.read_identity(&identity).await, identity) })
+            .map(|identity| async move { (reader.identity(&identity).await, identity) })
             .buffer_unordered(PARALLEL_READS)
             .collect::<Vec<_>>()
             .await;
@@ -291,29 +215,6 @@ impl State {
             }
         }
         looked_up
-    }
-
-    async fn read_identity(&self, identity: &Identity) -> Result<Option<Stored>, StateError> {
-        let Some(row) = self.get(&keys::identity(identity)).await? else {
-            return Ok(None);
-        };
-        let index = IdentityRow::read(&row.row)?;
-        let (event_key, commits) =
-            (keys::event(&index.stream, index.version), keys::commits_from(index.sequence));
-        let (event, page) = futures::try_join!(self.get(&event_key), self.scan(&commits, 1),)?;
-        let event = event.ok_or(StateError::Missing(event_key))?;
-        let event = RecordedEvent::read(self.partition, &event.row)?;
-        let commit = page.rows.first().ok_or_else(|| StateError::Missing(keys::commit(index.sequence)))?;
-        let essentials =
-            Commit::read(&commit.row)?.events()?.into_iter().find(|e| e.sequence == index.sequence);
-        let essentials = essentials.ok_or_else(|| StateError::Missing(keys::commit(index.sequence)))?;
-        let stored = Stored {
-            partition: self.partition,
-            recorded: event.recorded,
-            essentials: Arc::new(essentials),
-            fingerprint: event.fingerprint,
-        };
-        Ok(Some(stored))
     }
 }
 

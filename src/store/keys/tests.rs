@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{partition::jump_hash, *};
 use crate::domain::ids::{Category, EventId, Source, StreamId};
 
 fn name(category: &str, id: &str) -> StreamName {

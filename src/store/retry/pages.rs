@@ -21,13 +21,7 @@ pub(crate) async fn scan(
     range: &Range,
     limit: usize,
 ) -> Result<Page, ReadError> {
-    let mut reading = Reading { range: range.clone(), limit: limit.clamp(1, MAX_ROWS) };
-    loop {
-        let answer = read(|| table.scan(name, partition, &reading.range, reading.limit)).await;
-        if let Some(settled) = reading.settles(answer) {
-            return settled;
-        }
-    }
+    page(table, name, partition, range, limit, true).await
 }
 
 /// As [`scan`], for whoever minds faults alone.
@@ -41,9 +35,21 @@ pub(crate) async fn scan_once(
     range: &Range,
     limit: usize,
 ) -> Result<Page, ReadError> {
+    page(table, name, partition, range, limit, false).await
+}
+
+async fn page(
+    table: &Arc<dyn Table>,
+    name: &TableName,
+    partition: &str,
+    range: &Range,
+    limit: usize,
+    again: bool,
+) -> Result<Page, ReadError> {
     let mut reading = Reading { range: range.clone(), limit: limit.clamp(1, MAX_ROWS) };
     loop {
-        let answer = table.scan(name, partition, &reading.range, reading.limit).await;
+        let ask = || table.scan(name, partition, &reading.range, reading.limit);
+        let answer = if again { read(ask).await } else { ask().await };
         if let Some(settled) = reading.settles(answer) {
             return settled;
         }

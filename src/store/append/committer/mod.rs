@@ -3,6 +3,7 @@
 
 mod gather;
 mod line;
+mod obstacle;
 mod outcome;
 mod worker;
 

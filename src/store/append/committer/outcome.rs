@@ -6,14 +6,15 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{
     ALONE, CONTESTED, LONGEST_REST, MOST_TURNS, PAUSE, Pending, SHARE, TURN,
     line::Next,
-    worker::{Placed, Worker, fail},
+    obstacle::fail,
+    worker::{Placed, Worker},
 };
 use crate::store::{
     append::{
         Refusal, amend,
         plan::Write,
+        read::{STORAGE_TIMEOUT, StateError, Tip},
         rule::Rule,
-        state::{STORAGE_TIMEOUT, StateError, Tip},
     },
     table::{CommitError, Op},
 };

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     StreamNow, Verdict, View, Write,
     event::{advance, essentials, recorded, stream_cost},
+    stream_rows,
 };
 use crate::{
     domain::{
@@ -13,7 +14,7 @@ use crate::{
         timestamp::Timestamp,
     },
     store::{
-        append::{Answer, Append, Candidate, Origin, Refusal, Stored, amend, rule::Rule, ruling},
+        append::{Answer, Append, Candidate, Origin, Refusal, Stored, amend, rule::Rule},
         digest, keys,
         rows::{self, Commit, Head, IdentityRow, Stream},
         table::{Batch, BatchError, MAX_BATCH_BYTES, MAX_BATCH_ROWS, Op, Row},
@@ -224,7 +225,7 @@ impl<'a> Draft<'a> {
         trial.bytes += stream_cost(name);
         trial.ops.append(&mut ops);
         trial.essentials.push(json);
-        let ops = self.count_stream_ops(name, &stream);
+        let ops = stream_rows::count(self.before(name), &stream);
         let now = StreamNow { stream, digest: Some(after) };
         trial.streams.insert(name.clone(), Touched { now, row: stream_row, ops });
         Stored {
@@ -250,17 +251,6 @@ impl<'a> Draft<'a> {
         self.placed.stream_ops + after - before
     }
 
-    /// How many operations [`Self::stream_ops`] gives, at most.
-    fn count_stream_ops(&self, name: &StreamName, after: &Stream) -> usize {
-        let before = self.before(name);
-        let was = before.and_then(|stream| stream.attention.as_ref());
-        let attention = match (was, &after.attention) {
-            (was, now) if was == now.as_ref() => 0,
-            (was, now) => usize::from(was.is_some()) + usize::from(now.is_some()),
-        };
-        1 + attention + ruling::due_rows(before, after)
-    }
-
     /// The stream as it is stored.
     fn before(&self, name: &StreamName) -> Option<&Stream> {
         self.view.streams.get(name).map(|now| &now.stream)
@@ -274,24 +264,6 @@ impl<'a> Draft<'a> {
         self.placed.stored.extend(trial.stored);
         self.placed.bytes += trial.bytes;
         self.placed.debt |= trial.debt;
-    }
-
-    /// The operations that bring a stream's own rows to where they will be.
-    fn stream_ops(&self, name: &StreamName, after: &Stream, row: Row) -> Vec<Op> {
-        let before = self.before(name);
-        let is_new = before.is_none_or(|stream| stream.version == 0);
-        let mut ops = vec![if is_new { Op::Insert(row) } else { Op::Upsert(row) }];
-        let was = before.and_then(|stream| stream.attention.as_ref());
-        if was != after.attention.as_ref() {
-            let old = was.map(|status| keys::attention(name, status.as_str()));
-            ops.extend(old.filter(|key| !self.view.gone.contains(key)).map(Op::Delete));
-            if let Some(status) = &after.attention {
-                let key = keys::attention(name, status.as_str());
-                ops.push(Op::Upsert(after.attention_row(key, name)));
-            }
-        }
-        ops.extend(ruling::due_ops(name, before, after, self.view.gone));
-        ops
     }
 
     pub(super) fn finish(mut self) -> Result<Option<Write>, BatchError> {
@@ -310,7 +282,8 @@ impl<'a> Draft<'a> {
         ordered.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let mut streams = Vec::with_capacity(ordered.len());
         for (name, Touched { now, row, .. }) in ordered {
-            ops.extend(self.stream_ops(&name, &now.stream, row));
+            let (before, gone) = (self.before(&name), self.view.gone);
+            ops.extend(stream_rows::ops(&name, before, &now.stream, row, gone));
             streams.push((name, now));
         }
         if self.placed.debt {

@@ -6,6 +6,7 @@
 
 mod draft;
 mod event;
+mod stream_rows;
 
 use std::collections::HashMap;
 

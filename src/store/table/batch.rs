@@ -1,0 +1,121 @@
+//! Operations that happen together.
+
+use super::{ETag, Row, Value};
+
+/// Most operations in one [`Batch`].
+pub const MAX_BATCH_ROWS: usize = 100;
+/// Most bytes of one [`Batch`] as [`Batch::encoded_len`] counts them. The service takes 4 MiB of
+/// HTTP body; the rest is a margin for what the count does not know (account and host names).
+pub const MAX_BATCH_BYTES: usize = 3_900_000;
+
+/// One operation of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op {
+    /// Writes a row that MUST NOT exist yet.
+    Insert(Row),
+    /// Overwrites a row that MUST still have this version.
+    Replace(Row, ETag),
+    /// Writes a row whether or not it exists.
+    Upsert(Row),
+    /// Removes a row that MUST exist, in whichever version.
+    Delete(String),
+}
+
+impl Op {
+    /// The row key that the operation touches.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Insert(row) | Self::Replace(row, _) | Self::Upsert(row) => &row.key,
+            Self::Delete(key) => key,
+        }
+    }
+
+    /// Bytes that the operation takes in a batch body, counted so as never to be too low.
+    pub fn encoded_len(&self) -> usize {
+        // MIME part headers, URL with keys, etag, JSON punctuation; measured 265-300 B + keys.
+        const PART: usize = 420;
+        let properties = match self {
+            Self::Insert(row) | Self::Replace(row, _) | Self::Upsert(row) => row.properties.as_slice(),
+            Self::Delete(_) => &[],
+        };
+        let values: usize = properties.iter().map(|(name, value)| encoded_property_len(name, value)).sum();
+        PART + 4 * self.key().len() + values
+    }
+}
+
+fn encoded_property_len(name: &str, value: &Value) -> usize {
+    // "name":"value", and for typed properties "name@odata.type":"Edm.Binary",
+    let markup = 2 * name.len() + 40;
+    markup
+        + match value {
+            // Worst case: every byte becomes \u00XX. What is long is binary, so nobody looks closer.
+            Value::Str(text) => 6 * text.len(),
+            Value::Int(_) => 22,
+            Value::Bin(bytes) => bytes.len().div_ceil(3) * 4,
+            Value::Bool(_) => 5,
+        }
+}
+
+/// Operations on one partition that happen together or not at all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    partition: String,
+    ops: Vec<Op>,
+}
+
+/// Why operations do not make a batch. Each is a mistake of the caller's, never of a sender's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// No operation at all.
+    #[error("a batch holds at least one operation")]
+    Empty,
+    /// More than [`MAX_BATCH_ROWS`] operations.
+    #[error("a batch holds at most {MAX_BATCH_ROWS} operations, got {0}")]
+    TooManyRows(usize),
+    /// More than [`MAX_BATCH_BYTES`].
+    #[error("a batch holds at most {MAX_BATCH_BYTES} bytes, got {0}")]
+    TooManyBytes(usize),
+    /// A row appears twice.
+    #[error("a batch names each row at most once")]
+    DuplicateRow,
+}
+
+impl Batch {
+    /// Puts operations on `partition` together.
+    ///
+    /// # Errors
+    /// [`BatchError`] when the service would refuse them as a whole.
+    pub fn new(partition: impl Into<String>, ops: Vec<Op>) -> Result<Self, BatchError> {
+        if ops.is_empty() {
+            return Err(BatchError::Empty);
+        }
+        if ops.len() > MAX_BATCH_ROWS {
+            return Err(BatchError::TooManyRows(ops.len()));
+        }
+        let mut keys: Vec<&str> = ops.iter().map(Op::key).collect();
+        keys.sort_unstable();
+        if keys.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(BatchError::DuplicateRow);
+        }
+        let batch = Self { partition: partition.into(), ops };
+        match batch.encoded_len() {
+            len if len > MAX_BATCH_BYTES => Err(BatchError::TooManyBytes(len)),
+            _ => Ok(batch),
+        }
+    }
+
+    /// The partition that every operation is on.
+    pub fn partition(&self) -> &str {
+        &self.partition
+    }
+
+    /// The operations, in order.
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// Bytes of the whole body, counted so as never to be too low.
+    pub fn encoded_len(&self) -> usize {
+        self.ops.iter().map(Op::encoded_len).sum()
+    }
+}
