@@ -2,7 +2,7 @@
 //!
 //! What MUST hold, whatever crashes, repeats or overlaps:
 //!
-//! - An [`Answer`] is given only for an event that is durable in its tenant's table.
+//! - An [`Answer`](append::Answer) is given only for an event that is durable in its tenant's table.
 //! - One identity (`source` + `id`) is stored once, and every delivery of it gets the first answer.
 //! - Versions of a stream and sequences of a partition are contiguous, and never change.
 //! - Every commit that `ingest` does not publish itself carries feed debt.
