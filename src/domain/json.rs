@@ -83,7 +83,8 @@ fn not_json(field: &str, error: &serde_json::Error) -> DecodeError {
     DecodeError::new(DecodeError::NOT_JSON, field, rule)
 }
 
-/// The members of a JSON object in the order they were sent, each name once.
+/// The members of a JSON object in the order they were sent; of one that [`Members::parse`] read, each
+/// name once.
 #[derive(Debug, Default)]
 pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 

@@ -13,7 +13,7 @@ use tracing::Instrument;
 
 use super::{
     App, again, dead,
-    guard::Invocation,
+    guard::{Genuine, Invocation},
     ingest::{self, Chance, IngestError, Outcome},
     turns::OthersTry,
     wire::{QueueMessage, Success, WireError},
@@ -274,7 +274,7 @@ pub(super) async fn publish_poison(Invocation { app, headers, body }: Invocation
 
 /// The `http` function is forwarded as it is and never invoked. This is reached only when forwarding
 /// was switched off: the invocation fails, with a log line that says what to set.
-pub(super) async fn http(_: Invocation) -> Failure {
+pub(super) async fn http(_: Genuine) -> Failure {
     tracing::error!(
         evt = "host.not-forwarding",
         "host.json must set customHandler.enableForwardingHttpRequest: nothing is served over HTTP"

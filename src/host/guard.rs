@@ -8,8 +8,12 @@ use std::sync::Arc;
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, Request},
-    http::{HeaderMap, Method, StatusCode, header::HOST},
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{
+        HeaderMap, Method, StatusCode,
+        header::{ALLOW, HOST},
+        request::Parts,
+    },
     response::{IntoResponse, Response},
 };
 
@@ -23,6 +27,10 @@ pub(super) struct Host {
     pub(super) own: String,
 }
 
+/// Proof that a request is the Functions host's own.
+#[derive(Debug)]
+pub(super) struct Genuine;
+
 /// An invocation by the Functions host itself.
 #[derive(Debug)]
 pub(super) struct Invocation {
@@ -31,26 +39,35 @@ pub(super) struct Invocation {
     pub(super) body: Bytes,
 }
 
-impl Invocation {
-    fn is_genuine(request: &Request, own: &str) -> bool {
-        let mut hosts = request.headers().get_all(HOST).iter();
-        let ours = hosts.next().is_some_and(|host| host.as_bytes() == own.as_bytes());
-        ours && hosts.next().is_none() && request.uri().authority().is_none()
+fn is_genuine(request: &Parts, own: &str) -> bool {
+    let mut hosts = request.headers.get_all(HOST).iter();
+    let ours = hosts.next().is_some_and(|host| host.as_bytes() == own.as_bytes());
+    ours && hosts.next().is_none() && request.uri.authority().is_none()
+}
+
+impl FromRequestParts<Arc<Host>> for Genuine {
+    type Rejection = Response;
+
+    async fn from_request_parts(request: &mut Parts, host: &Arc<Host>) -> Result<Self, Response> {
+        if !is_genuine(request, &host.own) {
+            tracing::warn!(evt = "host.forged-invocation", path = request.uri.path(), "refused");
+            return Err(StatusCode::NOT_FOUND.into_response());
+        }
+        match request.method {
+            Method::POST => Ok(Self),
+            _ => Err((StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "POST")]).into_response()),
+        }
     }
 }
 
 impl FromRequest<Arc<Host>> for Invocation {
     type Rejection = Response;
 
-    async fn from_request(mut request: Request, host: &Arc<Host>) -> Result<Self, Response> {
-        if !Self::is_genuine(&request, &host.own) {
-            tracing::warn!(evt = "host.forged-invocation", path = request.uri().path(), "refused");
-            return Err(StatusCode::NOT_FOUND.into_response());
-        }
-        if request.method() != Method::POST {
-            return Err(StatusCode::METHOD_NOT_ALLOWED.into_response());
-        }
-        let headers = std::mem::take(request.headers_mut());
+    async fn from_request(request: Request, host: &Arc<Host>) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        Genuine::from_request_parts(&mut parts, host).await?;
+        let headers = std::mem::take(&mut parts.headers);
+        let request = Request::from_parts(parts, body);
         let body = Bytes::from_request(request, &()).await.map_err(IntoResponse::into_response)?;
         Ok(Self { app: Arc::clone(&host.app), headers, body })
     }

@@ -65,7 +65,7 @@ pub(super) async fn put(
     let body: Body = serde_json::from_slice(&body).map_err(|_| {
         Problem::new(StatusCode::BAD_REQUEST, "invalid-request", "the body is not a place: {cursor, reset}")
     })?;
-    let at = Cursor::forward(&tenant, Some(&body.cursor))?.unwrap_or_default();
+    let at = Cursor::forward(&tenant, &body.cursor)?;
     let expected = extract::precondition(&headers)?.unwrap_or(Expected::Any);
     let readers = app.store.readers(&tenant);
     let key = keys::consumer(&name);

@@ -77,15 +77,15 @@ impl Cursor {
         text.map(|text| part(Self::open(tenant, text)?).ok_or_else(Self::foreign)).transpose()
     }
 
-    /// The place in the all-stream, oldest first, where one was sent.
+    /// A place in the all-stream, oldest first.
     ///
     /// # Errors
     /// [`Invalid`] for any other cursor.
-    pub(super) fn forward(tenant: &Tenant, text: Option<&str>) -> Result<Option<Places>, Invalid> {
-        Self::read(tenant, text, |cursor| match cursor {
-            Self::All { at, order: Direction::Forward } => Some(at),
-            _ => None,
-        })
+    pub(super) fn forward(tenant: &Tenant, text: &str) -> Result<Places, Invalid> {
+        match Self::open(tenant, text)? {
+            Self::All { at, order: Direction::Forward } => Ok(at),
+            _ => Err(Self::foreign()),
+        }
     }
 
     /// What is said of every cursor that does not belong where it was sent.

@@ -51,7 +51,7 @@ pub(super) async fn page(
         Some("csv") => true,
         Some(_) => return Err(Invalid::new("format", "must be `ndjson` or `csv`").into()),
     };
-    let after = Cursor::forward(&tenant, query.after.as_deref())?;
+    let after = query.after.as_deref().map(|text| Cursor::forward(&tenant, text)).transpose()?;
     let limit = extract::limit(query.limit.as_deref())?;
     let log = app.store.log(&tenant);
     let first = after.is_none();

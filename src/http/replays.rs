@@ -53,9 +53,10 @@ pub(super) async fn start(
     if !tenant.settings.change_feed.enabled {
         return Err(Problem::new(StatusCode::CONFLICT, "no-change-feed", "the tenant's change feed is off"));
     }
-    let after = Cursor::forward(&tenant, body.after.as_deref())?.unwrap_or_default();
-    let until = match Cursor::forward(&tenant, body.until.as_deref())? {
-        Some(at) => at,
+    let place = |text: &str| Cursor::forward(&tenant, text);
+    let after = body.after.as_deref().map(place).transpose()?.unwrap_or_default();
+    let until = match body.until.as_deref() {
+        Some(text) => place(text)?,
         None => here(&app, &tenant).await?,
     };
     if body.types.len() > 32 || body.types.iter().any(|name| name.is_empty() || name.len() > 512) {

@@ -45,7 +45,7 @@ pub(super) async fn verification(
         Some("data") => true,
         Some(_) => return Err(Invalid::new("include", "must be `data`").into()),
     };
-    let from = Cursor::forward(&tenant, query.from.as_deref())?;
+    let from = query.from.as_deref().map(|text| Cursor::forward(&tenant, text)).transpose()?;
     let anchors = query.anchors.as_deref().map(anchors).transpose()?.unwrap_or_default();
     let begun = Cursor::read(&tenant, query.cursor.as_deref(), |cursor| match cursor {
         Cursor::Verify { state, data, from } => Some((serde_json::from_str(&state).ok()?, data, from)),
@@ -112,7 +112,7 @@ pub(super) async fn complete(
     let tenant = extract::tenant(&app, &tenant).await?;
     let from = extract::time("from", query.from.as_deref())?;
     let to = extract::time("to", query.to.as_deref())?;
-    let at = Cursor::forward(&tenant, query.until.as_deref())?;
+    let at = query.until.as_deref().map(|text| Cursor::forward(&tenant, text)).transpose()?;
     let state = Cursor::read(&tenant, query.cursor.as_deref(), |cursor| match cursor {
         Cursor::Complete { state } => serde_json::from_str(&state).ok(),
         _ => None,

@@ -95,6 +95,10 @@ impl Store {
     ) -> Result<Vec<Answer>, StoreError> {
         let trace = Trace::current();
         for (index, event) in events.iter_mut().enumerate() {
+            if index > 0 {
+                // A large batch takes long, and there is one thread for everybody.
+                tokio::task::yield_now().await;
+            }
             // The change feed's distributed tracing: an event without a context of its own gets that
             // of the work which stores it. It is no part of what the sender sent.
             if event.traceparent.is_none() {

@@ -3,7 +3,10 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::handler::embedded;
+use crate::support::{
+    handler::embedded,
+    read::{assert_contiguous, everything},
+};
 
 #[tokio::test]
 async fn one_identity_with_other_content_is_refused_and_names_the_first() {
@@ -41,4 +44,33 @@ async fn an_expected_version_decides_and_a_batch_is_whole_or_nothing() {
         handler.send("POST", "/api/tenants/acme/events", &headers, Some(body)).await.status(),
         StatusCode::CONFLICT
     );
+}
+
+/// What the README says of a batch, at both of its ends.
+#[tokio::test]
+async fn a_batch_of_thirty_events_and_most_of_four_mebibytes_is_one_commit_and_more_is_refused_whole() {
+    let (_folder, handler) = embedded().await;
+    let append = async |body: Value| handler.api("POST", "/api/tenants/acme/events", Some(&body)).await;
+    let batch = |prefix: &str, count: usize, streams: usize, bytes: usize| -> Value {
+        let event = |n: usize| {
+            json!({
+                "specversion": "1.0", "id": format!("{prefix}-{n}"), "source": "/s", "type": "t.x",
+                "subject": format!("{prefix}-{}", n % streams), "data": { "text": "x".repeat(bytes) },
+            })
+        };
+        (0..count).map(event).collect()
+    };
+    for (prefix, streams) in [("many", 30), ("one", 1)] {
+        let (status, body) = append(batch(prefix, 30, streams, 90_000)).await;
+        assert_eq!(status, StatusCode::CREATED, "{prefix}: {body}");
+    }
+    for (prefix, count, bytes) in [("rows", 40, 10), ("bytes", 30, 110_000)] {
+        let (status, body) = append(batch(prefix, count, count, bytes)).await;
+        assert_eq!(
+            (status, &body["code"]),
+            (StatusCode::PAYLOAD_TOO_LARGE, &json!("batch-too-large")),
+            "{prefix}"
+        );
+    }
+    assert_contiguous(&everything(&handler, "acme").await, 60);
 }

@@ -14,7 +14,8 @@ use crate::support::{
     read::{assert_contiguous, everything},
 };
 
-const FUNCTIONS: [&str; 5] = ["ingest", "ingest-poison", "publish", "publish-poison", "sweep"];
+const FUNCTIONS: [&str; 8] =
+    ["ingest", "ingest-poison", "publish", "publish-poison", "sweep", "gauge", "checkpoint", "http"];
 
 /// What `ingest` would take.
 fn invocation() -> String {
@@ -77,6 +78,13 @@ async fn an_invocation_under_a_public_or_doubtful_name_changes_nothing_and_is_lo
         for (first, headers) in cases {
             assert_eq!(send(port, first, &headers).await, 404, "{first} {headers}");
             sent += 1;
+        }
+        for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "SEARCH"] {
+            let first = format!("{method} /{function} HTTP/1.1");
+            assert_eq!(send(port, &first, "Host: annals.example\r\n").await, 404, "{first}");
+            sent += 1;
+            // The host itself only ever posts.
+            assert_eq!(send(port, &first, &format!("Host: {own}\r\n")).await, 405, "{first}");
         }
     }
     assert_logged(&handler, sent).await;

@@ -35,7 +35,7 @@ pub(super) enum WireError {
 /// Members stay where they are in the text: of a dozen, two or three are read.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Invocation<'a> {
+struct Posted<'a> {
     #[serde(borrow, default)]
     data: Members<'a>,
     #[serde(borrow, default)]
@@ -57,7 +57,7 @@ impl QueueMessage {
     /// Reads an invocation of a queue function.
     pub(super) fn parse(invocation: &[u8]) -> Result<Self, WireError> {
         let text = std::str::from_utf8(invocation).map_err(|_| WireError::NotUtf8)?;
-        let Invocation { data, metadata } = serde_json::from_str(text)?;
+        let Posted { data, metadata } = serde_json::from_str(text)?;
         let message = data.get(MESSAGE).or_else(|| data.only()).ok_or(WireError::NoMessage)?;
         let Payload { stored, merged } = match json::string(message) {
             Some(text) => payload(text),

@@ -15,12 +15,9 @@ pub(super) struct News {
 
 /// Reads a page of commits with the head at its end; `None` when the page ends before the head.
 pub(super) fn news(page: &Page) -> Result<Option<News>, StateError> {
-    let Some((last, commits)) = page.rows.split_last() else {
+    let Some((last, commits)) = page.rows.split_last().filter(|(last, _)| last.row.key == keys::HEAD) else {
         return if page.next.is_some() { Ok(None) } else { Err(StateError::Missing(keys::HEAD.to_owned())) };
     };
-    if last.row.key != keys::HEAD {
-        return if page.next.is_some() { Ok(None) } else { Err(StateError::Missing(keys::HEAD.to_owned())) };
-    }
     let commits = commits.iter().map(|stored| Commit::read(&stored.row)).collect::<Result<Vec<_>, _>>()?;
     let tip = Tip { head: Head::read(&last.row)?, etag: last.etag.clone() };
     Ok(Some(News { tip, commits }))

@@ -21,7 +21,7 @@ pub(crate) async fn scan(
     range: &Range,
     limit: usize,
 ) -> Result<Page, ReadError> {
-    page(table, name, partition, range, limit, true).await
+    page(table, name, partition, range, limit, Faults::TryAgain).await
 }
 
 /// As [`scan`], for whoever minds faults alone.
@@ -35,7 +35,13 @@ pub(crate) async fn scan_once(
     range: &Range,
     limit: usize,
 ) -> Result<Page, ReadError> {
-    page(table, name, partition, range, limit, false).await
+    page(table, name, partition, range, limit, Faults::GiveUp).await
+}
+
+/// What is done about a fault that may pass.
+enum Faults {
+    TryAgain,
+    GiveUp,
 }
 
 async fn page(
@@ -44,12 +50,15 @@ async fn page(
     partition: &str,
     range: &Range,
     limit: usize,
-    again: bool,
+    faults: Faults,
 ) -> Result<Page, ReadError> {
     let mut reading = Reading { range: range.clone(), limit: limit.clamp(1, MAX_ROWS) };
     loop {
         let ask = || table.scan(name, partition, &reading.range, reading.limit);
-        let answer = if again { read(ask).await } else { ask().await };
+        let answer = match faults {
+            Faults::TryAgain => read(ask).await,
+            Faults::GiveUp => ask().await,
+        };
         if let Some(settled) = reading.settles(answer) {
             return settled;
         }

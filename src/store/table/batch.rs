@@ -43,13 +43,17 @@ impl Op {
     }
 }
 
+fn is_escaped(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\' || byte >= 0x80
+}
+
 fn encoded_property_len(name: &str, value: &Value) -> usize {
     // "name":"value", and for typed properties "name@odata.type":"Edm.Binary",
     let markup = 2 * name.len() + 40;
     markup
         + match value {
-            // Worst case: every byte becomes \u00XX. What is long is binary, so nobody looks closer.
-            Value::Str(text) => 6 * text.len(),
+            // Worst case: what is not plain becomes \u00XX; multi-byte characters stay below that.
+            Value::Str(text) => text.len() + 5 * text.bytes().filter(|byte| is_escaped(*byte)).count(),
             Value::Int(_) => 22,
             Value::Bin(bytes) => bytes.len().div_ceil(3) * 4,
             Value::Bool(_) => 5,

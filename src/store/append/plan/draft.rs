@@ -4,8 +4,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     StreamNow, Verdict, View, Write,
-    event::{advance, essentials, recorded, stream_cost},
+    event::{advance, essentials, recorded},
     stream_rows,
+    trial::{Touched, Trial, encoded_len},
 };
 use crate::{
     domain::{
@@ -17,7 +18,7 @@ use crate::{
         append::{Answer, Append, Candidate, Origin, Refusal, Stored, amend, rule::Rule},
         digest, keys,
         rows::{self, Commit, Head, IdentityRow, Stream},
-        table::{Batch, BatchError, MAX_BATCH_BYTES, MAX_BATCH_ROWS, Op, Row},
+        table::{Batch, BatchError, MAX_BATCH_BYTES, MAX_BATCH_ROWS, Op},
     },
 };
 
@@ -52,26 +53,6 @@ pub(super) struct Draft<'a> {
     placed: Trial,
 }
 
-/// A stream as it will be, its row, and how many operations bring its rows there.
-struct Touched {
-    now: StreamNow,
-    row: Row,
-    ops: usize,
-}
-
-/// What has been added so far, by the batch or by one append on trial.
-#[derive(Default)]
-struct Trial {
-    ops: Vec<Op>,
-    essentials: Vec<Vec<u8>>,
-    streams: HashMap<StreamName, Touched>,
-    stored: HashMap<Identity, Stored>,
-    /// Operations on the streams' own rows, once an append on trial is merged.
-    stream_ops: usize,
-    bytes: usize,
-    debt: bool,
-}
-
 impl<'a> Draft<'a> {
     pub(super) fn new(view: &'a View<'a>) -> Self {
         let recorded = view.now.to_micros().max(view.head.recorded);
@@ -102,14 +83,14 @@ impl<'a> Draft<'a> {
             return Placement::Done(if placed { Verdict::Placed(answers) } else { Verdict::Known(answers) });
         }
         let amendments = amend::ops(append, self.view.gone);
-        trial.bytes += amendments.iter().map(Op::encoded_len).sum::<usize>();
+        trial.bytes += encoded_len(&amendments);
         trial.ops.extend(amendments);
         trial.debt = append.feed && append.origin == Origin::Direct;
-        trial.stream_ops = self.stream_ops_with(&trial);
+        trial.streams_cost = self.placed.streams_cost_with(&trial);
         if !self.fits(&trial) {
             return Placement::Full;
         }
-        self.merge(trial);
+        self.placed.merge(trial);
         Placement::Done(Verdict::Placed(answers))
     }
 
@@ -221,13 +202,12 @@ impl<'a> Draft<'a> {
         let digests = (digest, after.clone(), before);
         let essentials = essentials(candidate, append.origin, position.sequence, stream.version, digests);
         let json = rows::json(&essentials);
-        trial.bytes += ops.iter().map(Op::encoded_len).sum::<usize>() + json.len() * 4 / 3 + 4;
-        trial.bytes += stream_cost(name);
+        trial.bytes += encoded_len(&ops) + json.len() * 4 / 3 + 4;
         trial.ops.append(&mut ops);
         trial.essentials.push(json);
-        let ops = stream_rows::count(self.before(name), &stream);
+        let ops = stream_rows::ops(name, self.before(name), &stream, stream_row, self.view.gone);
         let now = StreamNow { stream, digest: Some(after) };
-        trial.streams.insert(name.clone(), Touched { now, row: stream_row, ops });
+        trial.streams.insert(name.clone(), Touched { now, bytes: encoded_len(&ops), ops });
         Stored {
             partition: position.partition,
             recorded: self.recorded,
@@ -239,31 +219,14 @@ impl<'a> Draft<'a> {
     /// Whether the batch with this append in it stays within the service's limits.
     fn fits(&self, trial: &Trial) -> bool {
         let ops = self.placed.ops.len() + trial.ops.len();
-        FIXED_ROWS + ops + trial.stream_ops <= MAX_BATCH_ROWS
-            && FIXED_BYTES + self.placed.bytes + trial.bytes <= MAX_BATCH_BYTES
-    }
-
-    /// How many operations the touched streams take once `trial` is merged.
-    fn stream_ops_with(&self, trial: &Trial) -> usize {
-        let placed = |name| self.placed.streams.get(name).map_or(0, |touched| touched.ops);
-        let before: usize = trial.streams.keys().map(placed).sum();
-        let after: usize = trial.streams.values().map(|touched| touched.ops).sum();
-        self.placed.stream_ops + after - before
+        let bytes = self.placed.bytes + trial.bytes;
+        FIXED_ROWS + ops + trial.streams_cost.ops <= MAX_BATCH_ROWS
+            && FIXED_BYTES + bytes + trial.streams_cost.bytes <= MAX_BATCH_BYTES
     }
 
     /// The stream as it is stored.
     fn before(&self, name: &StreamName) -> Option<&Stream> {
         self.view.streams.get(name).map(|now| &now.stream)
-    }
-
-    fn merge(&mut self, trial: Trial) {
-        self.placed.stream_ops = trial.stream_ops;
-        self.placed.ops.extend(trial.ops);
-        self.placed.essentials.extend(trial.essentials);
-        self.placed.streams.extend(trial.streams);
-        self.placed.stored.extend(trial.stored);
-        self.placed.bytes += trial.bytes;
-        self.placed.debt |= trial.debt;
     }
 
     pub(super) fn finish(mut self) -> Result<Option<Write>, BatchError> {
@@ -281,10 +244,9 @@ impl<'a> Draft<'a> {
         let mut ordered: Vec<_> = std::mem::take(&mut self.placed.streams).into_iter().collect();
         ordered.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let mut streams = Vec::with_capacity(ordered.len());
-        for (name, Touched { now, row, .. }) in ordered {
-            let (before, gone) = (self.before(&name), self.view.gone);
-            ops.extend(stream_rows::ops(&name, before, &now.stream, row, gone));
-            streams.push((name, now));
+        for (name, touched) in ordered {
+            ops.extend(touched.ops);
+            streams.push((name, touched.now));
         }
         if self.placed.debt {
             ops.push(Op::Insert(rows::debt(commit.last, commit.recorded)));

@@ -3,18 +3,13 @@
 use std::borrow::Cow;
 
 use crate::{
-    domain::{essentials::Essentials, ids::StreamName, position::Position, timestamp::Timestamp},
+    domain::{essentials::Essentials, position::Position, timestamp::Timestamp},
     store::{
         append::{Candidate, Origin},
         digest,
         rows::{Envelope, RecordedEvent, Stream, StreamStatus},
     },
 };
-
-/// An upper bound for the rows that a touched stream adds, in bytes.
-pub(super) fn stream_cost(name: &StreamName) -> usize {
-    24 * 1024 + 40 * name.id.as_str().len()
-}
 
 /// What a stream is after one more event.
 pub(super) fn advance(stream: &mut Stream, candidate: &Candidate, recorded: Timestamp) {
@@ -105,45 +100,5 @@ pub(super) fn essentials(
         subject: candidate.subject.clone(),
         stream_row,
         stream_row_before,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        domain::ids::{Category, EventId, Status, StreamId},
-        store::{
-            append::plan::stream_rows,
-            table::{Op, Row},
-        },
-    };
-
-    #[test]
-    fn a_stream_costs_no_less_than_its_rows_at_their_worst() {
-        let moment = Timestamp::from_unix_nanos(1);
-        let long = |character: &str, most: usize| character.repeat(most / character.len());
-        for (character, length) in [("é", StreamId::MAX), ("k", StreamId::MAX), ("k", 1)] {
-            let category = Category::parse(long("c", Category::MAX)).unwrap();
-            let name = StreamName::new(category, StreamId::parse(long(character, length)).unwrap());
-            let stream = |status: &str, due: i128| {
-                let status = Status::parse(long(status, Status::MAX)).unwrap();
-                let event = EventId::parse(long("é", EventId::MAX)).unwrap();
-                Stream {
-                    version: 7,
-                    status: Some(StreamStatus { status: status.clone(), since: moment, event }),
-                    state: Some(long("\u{1f680}", 1_024)),
-                    times: Some((moment, moment)),
-                    attention: Some(status),
-                    due: Some(Timestamp::from_unix_nanos(due * 1_000)),
-                }
-            };
-            let (before, after) = (stream("a", 1), stream("b", 2));
-            let row: Row = after.row(&name);
-            let ops = stream_rows::ops(&name, Some(&before), &after, row, &[]);
-            assert_eq!(ops.len(), stream_rows::count(Some(&before), &after));
-            let bytes: usize = ops.iter().map(Op::encoded_len).sum();
-            assert!(bytes <= stream_cost(&name), "{bytes} bytes, {} counted", stream_cost(&name));
-        }
     }
 }

@@ -10,16 +10,6 @@ use crate::{
     },
 };
 
-/// How many operations [`ops`] gives, at most.
-pub(super) fn count(before: Option<&Stream>, after: &Stream) -> usize {
-    let was = before.and_then(|stream| stream.attention.as_ref());
-    let attention = match (was, &after.attention) {
-        (was, now) if was == now.as_ref() => 0,
-        (was, now) => usize::from(was.is_some()) + usize::from(now.is_some()),
-    };
-    1 + attention + due_count(before, after)
-}
-
 /// The operations that bring the rows to where they will be; `row` is the first of them as it will be, and
 /// `gone` are keys that turned out not to exist.
 pub(super) fn ops(
@@ -42,14 +32,6 @@ pub(super) fn ops(
     }
     ops.extend(due_ops(name, before, after, gone));
     ops
-}
-
-fn due_count(before: Option<&Stream>, after: &Stream) -> usize {
-    let was = before.and_then(|stream| stream.due);
-    match was == after.due {
-        true => 0,
-        false => usize::from(was.is_some()) + usize::from(after.due.is_some()),
-    }
 }
 
 /// Moves the row from the time at which the stream fell due to that at which it will.

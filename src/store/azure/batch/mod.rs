@@ -68,10 +68,14 @@ pub(super) fn write(endpoint: &str, table: &TableName, batch: &Batch) -> io::Res
 
 const BINARY: &str = "Content-Transfer-Encoding: binary\r\n\r\n";
 /// Errors come back as JSON.
-const ACCEPT: &str = "Accept: application/json;odata=minimalmetadata\r\n";
+macro_rules! accept {
+    () => {
+        "Accept: application/json;odata=minimalmetadata\r\n"
+    };
+}
+const ACCEPT: &str = accept!();
 /// In front of a row.
-const CONTENT: &str =
-    "Accept: application/json;odata=minimalmetadata\r\nContent-Type: application/json\r\n\r\n";
+const CONTENT: &str = concat!(accept!(), "Content-Type: application/json\r\n\r\n");
 
 /// The URL of a row.
 struct Address<'a> {
