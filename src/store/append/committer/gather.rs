@@ -24,6 +24,8 @@ const HURRIED: u32 = 16;
 pub(super) struct Patience {
     /// How many there could be in the next group, once they come back.
     wanted: usize,
+    /// How many filled the last batch, if it was full: more than a few more are not worth a wait.
+    filled: Option<usize>,
     /// Rounds that go on without waiting: the last wait was not worth it.
     hurried: u32,
     /// Waits in a row that were not worth it.
@@ -36,9 +38,15 @@ impl Patience {
         self.wanted += appends;
     }
 
+    /// The batch that is being sent holds so many, and no more went into it; `None` when all did.
+    pub(super) fn filled(&mut self, appends: Option<usize>) {
+        self.filled = appends;
+    }
+
     /// How many are worth a wait while `waiting` are there; the round begins.
     fn worth(&mut self, waiting: usize) -> Option<usize> {
-        let wanted = std::mem::take(&mut self.wanted).min(GROUP);
+        let room = self.filled.map_or(GROUP, |appends| appends + appends.div_ceil(8));
+        let wanted = std::mem::take(&mut self.wanted).min(room).min(GROUP);
         if waiting == 0 || waiting >= wanted {
             return None;
         }
@@ -161,5 +169,18 @@ mod tests {
         assert_eq!(patience.worth(8), None, "nobody is expected");
         patience.expect(2 * GROUP);
         assert_eq!(patience.worth(8), Some(GROUP), "more never fit");
+    }
+
+    #[test]
+    fn nobody_is_waited_for_who_would_not_fit() {
+        let mut patience = Patience::default();
+        patience.filled(Some(23));
+        patience.expect(32);
+        assert_eq!(patience.worth(9), Some(26));
+        patience.expect(32);
+        assert_eq!(patience.worth(26), None, "the batch is full without the others");
+        patience.filled(None);
+        patience.expect(32);
+        assert_eq!(patience.worth(26), Some(32));
     }
 }

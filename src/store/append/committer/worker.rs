@@ -49,6 +49,8 @@ struct Sorted {
     refused: Vec<(Pending, Refusal)>,
     /// A refusal waits for a look at storage.
     unproven: bool,
+    /// Not all of the group went into the batch.
+    full: bool,
 }
 
 /// Appends that stand in a batch, with the answers that they get once it is committed.
@@ -135,7 +137,8 @@ impl Worker {
             self.strikes = 0;
             self.failures = 0;
         }
-        let Sorted { placed, mut rest, refused, unproven } = self.sort(plan.verdicts, group);
+        let Sorted { placed, mut rest, refused, unproven, full } = self.sort(plan.verdicts, group);
+        self.patience.filled(full.then_some(placed.len()));
         let confirmed = match self.confirm(&refused, &known).await {
             Ok(confirmed) => confirmed,
             Err(error) => {
@@ -250,7 +253,11 @@ impl Worker {
                     sorted.rest.push(pending);
                 }
                 Some(Verdict::Refused(refusal)) => sorted.refused.push((pending, refusal)),
-                Some(Verdict::Wait) | None => sorted.rest.push(pending),
+                Some(Verdict::Wait) => sorted.rest.push(pending),
+                None => {
+                    sorted.full = true;
+                    sorted.rest.push(pending);
+                }
             }
         }
         sorted
