@@ -24,6 +24,8 @@ const HURRIED: u32 = 16;
 pub(super) struct Patience {
     /// How many there could be in the next group, once they come back.
     wanted: usize,
+    /// The most that there ever were since the last pause.
+    most: usize,
     /// How many filled the last batch, if it was full: more than a few more are not worth a wait.
     filled: Option<usize>,
     /// Rounds that go on without waiting: the last wait was not worth it.
@@ -46,13 +48,20 @@ impl Patience {
     /// How many are worth a wait while `waiting` are there; the round begins.
     fn worth(&mut self, waiting: usize) -> Option<usize> {
         let room = self.filled.map_or(GROUP, |appends| appends + appends.div_ceil(8));
-        let wanted = std::mem::take(&mut self.wanted).min(room).min(GROUP);
+        let all = std::mem::take(&mut self.wanted);
+        self.most = self.most.max(all);
+        let wanted = all.min(room).min(GROUP);
         if waiting == 0 || waiting >= wanted {
             return None;
         }
         let hurried = self.hurried > 0;
         self.hurried = self.hurried.saturating_sub(1);
         (!hurried).then_some(wanted)
+    }
+
+    /// A pause is over: how many there were before it, at most. From here they are counted anew.
+    fn crowd(&mut self) -> usize {
+        std::mem::take(&mut self.most).max(std::mem::take(&mut self.wanted))
     }
 
     /// A wait of `cost` round trips made the group grow by `gain` times its size. Each wait in vain
@@ -70,7 +79,8 @@ impl Patience {
 impl Worker {
     /// Takes what has arrived, and waits when nobody's turn is now; false when it is time to end.
     pub(super) async fn gather(&mut self) -> bool {
-        if !self.line.is_ready() {
+        let begins = !self.line.is_ready();
+        if begins {
             let idle = Instant::now();
             let until = self.line.next_turn().unwrap_or_else(|| Instant::now() + IDLE);
             match timeout_at(until, self.arrivals.recv()).await {
@@ -86,7 +96,7 @@ impl Worker {
             self.let_a_crowd_in().await;
         }
         self.take_arrivals();
-        self.linger().await;
+        self.linger(begins).await;
         !self.line.is_empty()
     }
 
@@ -111,9 +121,18 @@ impl Worker {
     /// Waits a moment for those who have just been answered to come back. Senders that each wait
     /// for their answer fall into two groups which take turns, and pay for two round trips where
     /// one would do. Where nobody comes back, one short wait in seventeen rounds is the cost.
-    async fn linger(&mut self) {
+    ///
+    /// The first after a pause waits as well where there was a crowd before it: or it would have a round trip
+    /// for itself, and all the others would wait for it.
+    async fn linger(&mut self, begins: bool) {
         let before = self.line.waiting();
-        let Some(wanted) = self.patience.worth(before) else { return };
+        let patience = if begins {
+            self.crowd.expect(self.patience.crowd());
+            &mut self.crowd
+        } else {
+            &mut self.patience
+        };
+        let Some(wanted) = patience.worth(before) else { return };
         if !Rule::CrowdsShare.holds() {
             return;
         }
@@ -125,7 +144,7 @@ impl Worker {
         }
         let cost = started.elapsed().as_secs_f64() / self.round_trip.as_secs_f64().max(f64::MIN_POSITIVE);
         let gain = (self.line.waiting() - before) as f64 / before as f64;
-        self.patience.learn(cost, gain);
+        patience.learn(cost, gain);
     }
 }
 
@@ -182,5 +201,19 @@ mod tests {
         patience.filled(None);
         patience.expect(32);
         assert_eq!(patience.worth(26), Some(32));
+    }
+
+    #[test]
+    fn after_a_pause_as_many_may_come_as_there_were_before_it() {
+        let mut patience = Patience::default();
+        for all in [3, 32, 8] {
+            patience.expect(all);
+            patience.worth(1);
+        }
+        patience.expect(2);
+        assert_eq!(patience.crowd(), 32);
+        assert_eq!(patience.crowd(), 0);
+        patience.expect(1);
+        assert_eq!(patience.crowd(), 1, "one who is always alone waits for nobody");
     }
 }

@@ -77,6 +77,8 @@ pub(super) struct Worker {
     pub(super) strikes: u32,
     /// Whether those who were just answered are worth a wait.
     pub(super) patience: Patience,
+    /// Whether those who may come with the first one after a pause are.
+    pub(super) crowd: Patience,
     /// Rows to delete that turned out not to exist, as long as the head stays where it is.
     pub(super) gone: Vec<String>,
     pub(super) random: SmallRng,
@@ -99,6 +101,7 @@ impl Worker {
             failures: 0,
             strikes: 0,
             patience: Patience::default(),
+            crowd: Patience::default(),
             gone: Vec::new(),
             random,
         }
