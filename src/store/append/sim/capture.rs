@@ -9,7 +9,10 @@ use std::{
 };
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     check::{self, Broken, demand},
@@ -32,6 +35,8 @@ pub(super) struct Crowd {
     /// Deliveries in flight to each process.
     pub(super) in_flight: usize,
     pub(super) busy: Duration,
+    /// From one burst to the next; zero where they never pause.
+    pub(super) pause: Duration,
 }
 
 /// How it went.
@@ -49,13 +54,25 @@ struct Arena {
     /// What has been sent so far.
     jobs: Mutex<Vec<Job>>,
     longest: Mutex<Duration>,
-    until: Instant,
+    began: Instant,
+    crowd: Crowd,
 }
 
 impl Arena {
-    /// A client that always has an append in flight to one process.
-    async fn client(self: Arc<Self>, committer: Committer) {
-        while Instant::now() < self.until {
+    /// When the next burst begins; a moment later for every other sender.
+    async fn next_burst(&self, sender: usize) {
+        let pause = self.crowd.pause;
+        if !pause.is_zero() {
+            let bursts = self.began.elapsed().as_millis() / pause.as_millis() + 1;
+            let at = pause * u32::try_from(bursts).unwrap() + Duration::from_millis(sender as u64 % 2);
+            sleep_until(self.began + at).await;
+        }
+    }
+
+    /// A client that always has an append in flight to one process, but for the pauses.
+    async fn client(self: Arc<Self>, committer: Committer, sender: usize) {
+        while self.began.elapsed() < self.crowd.busy {
+            self.next_burst(sender).await;
             let append = {
                 let (mut jobs, mut random) = (self.jobs.lock().unwrap(), self.random.lock().unwrap());
                 let mut drawer = Drawer {
@@ -98,7 +115,8 @@ pub(super) fn keep_busy(seed: u64, crowd: Crowd) -> Result<Outcome, Broken> {
             random: Mutex::new(random),
             jobs: Mutex::default(),
             longest: Mutex::default(),
-            until: began + crowd.busy,
+            began,
+            crowd,
         });
         let mut clients = JoinSet::new();
         for process in 0..crowd.processes {
@@ -110,8 +128,8 @@ pub(super) fn keep_busy(seed: u64, crowd: Crowd) -> Result<Outcome, Broken> {
                 debtor: Arc::new(Debts::default()) as Arc<dyn Debtor>,
                 seed: arena.random.lock().unwrap().random(),
             });
-            for _ in 0..crowd.in_flight {
-                clients.spawn(Arc::clone(&arena).client(committer.clone()));
+            for sender in 0..crowd.in_flight {
+                clients.spawn(Arc::clone(&arena).client(committer.clone(), sender));
             }
         }
         while let Some(ended) = clients.join_next().await {
@@ -127,7 +145,8 @@ pub(super) fn keep_busy(seed: u64, crowd: Crowd) -> Result<Outcome, Broken> {
 
 /// Whether nobody waited long.
 pub(super) fn nobody_starves(seed: u64, processes: usize) -> Result<(), Broken> {
-    let longest = keep_busy(seed, Crowd { processes, in_flight: 4, busy: BUSY })?.longest;
+    let longest =
+        keep_busy(seed, Crowd { processes, in_flight: 4, busy: BUSY, pause: Duration::ZERO })?.longest;
     println!("seed {seed}, {processes} processes: the longest wait was {longest:?}");
     demand!(longest <= LONGEST, "seed {seed}: with {processes} processes somebody waited {longest:?}");
     Ok(())

@@ -121,10 +121,29 @@ fn somebody_starves_unless_the_winner_rests() {
 /// Thirty-two senders, each of which waits for its answer. A transaction has room for twenty-four to
 /// thirty-two of these events; in two groups that take turns they would be sixteen a commit.
 fn events_a_commit(seed: u64) -> usize {
-    let crowd = capture::Crowd { processes: 1, in_flight: 32, busy: Duration::from_secs(1) };
+    let (busy, pause) = (Duration::from_secs(1), Duration::ZERO);
+    shared(seed, capture::Crowd { processes: 1, in_flight: 32, busy, pause })
+}
+
+fn shared(seed: u64, crowd: capture::Crowd) -> usize {
     let outcome = capture::keep_busy(seed, crowd).unwrap();
     println!("seed {seed}: {} events in {} commits", outcome.events, outcome.commits);
     outcome.events / outcome.commits
+}
+
+/// The same of sixteen senders who come all at once, and then no more for half a second: what the
+/// Functions host takes off a queue.
+fn events_a_burst(seed: u64) -> usize {
+    let (busy, pause) = (Duration::from_secs(10), Duration::from_millis(500));
+    shared(seed, capture::Crowd { processes: 1, in_flight: 16, busy, pause })
+}
+
+#[test]
+fn a_crowd_that_comes_after_a_pause_shares_a_commit_and_takes_two_where_nobody_waits_for_it() {
+    for seed in 0..3 {
+        let (shared, alone) = (events_a_burst(seed), Rule::CrowdsShare.without(|| events_a_burst(seed)));
+        assert!(shared >= 13 && alone <= 8, "seed {seed}: {shared} events a commit, {alone} without a wait");
+    }
 }
 
 #[test]
