@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::{
-    task::yield_now,
-    time::{Instant, sleep_until, timeout_at},
-};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{GROUP, IDLE, TURN, worker::Worker};
 use crate::store::append::rule::Rule;
@@ -93,22 +90,10 @@ impl Worker {
             if idle.elapsed() >= self.round_trip.mul_f64(TURN) {
                 self.rested = Instant::now();
             }
-            self.let_a_crowd_in().await;
         }
         self.take_arrivals();
         self.linger(begins).await;
         !self.line.is_empty()
-    }
-
-    /// The first of a crowd shares its commit with the others, as long as one more is ready to run: or it
-    /// would have a round trip for itself, and they would wait for it.
-    async fn let_a_crowd_in(&mut self) {
-        let mut waiting = 0;
-        while waiting < self.line.waiting() && self.line.waiting() < GROUP {
-            waiting = self.line.waiting();
-            yield_now().await;
-            self.take_arrivals();
-        }
     }
 
     /// Puts everybody who has arrived into the line.
