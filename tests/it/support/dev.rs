@@ -132,10 +132,11 @@ fn signal(name: &str, pid: u32) {
     Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).output().unwrap();
 }
 
-/// Whether a process still runs; one that only waits to be reaped does not.
+/// Whether a process still runs; one that only waits to be reaped does not. A zombie with threads
+/// (`Zl`) still does: until the last of them is gone, its port takes connections and loses them.
 pub(crate) fn runs(pid: u32) -> bool {
     let state = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap().stdout;
-    state.first().is_some_and(|first| *first != b'Z')
+    state.first().is_some_and(|first| *first != b'Z') || state.contains(&b'l')
 }
 
 pub(crate) async fn json(answer: Response) -> Value {
