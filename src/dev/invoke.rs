@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::body::Bytes;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
@@ -69,56 +70,60 @@ impl Invoker {
                     refusals += 1;
                     tokio::time::sleep(REFUSALS.1).await;
                 }
-                Err(error) => {
-                    self.handler.suspect();
-                    return Err(error);
-                }
-                sent => return sent,
+                sent => return sent.inspect_err(|error| self.broke(error)),
             }
         }
     }
 
-    /// Invokes a function; gives the number of events that it published.
+    /// An exchange with the handler ended without an answer.
+    fn broke(&self, error: &reqwest::Error) {
+        if error.is_timeout() { self.handler.condemn() } else { self.handler.suspect() }
+    }
+
+    /// Invokes a function; gives the number of events that it published. `functionTimeout` is the
+    /// handler's own time: what it takes to start again first does not count.
     pub(super) async fn invoke(&self, function: &Function, body: &Value) -> Result<usize, InvocationError> {
-        self.handler.ready().await;
-        let exchange = self.exchange(function, body);
-        let Some(limit) = self.timeout else { return exchange.await };
-        match tokio::time::timeout(limit, exchange).await {
-            Ok(result) => result,
-            Err(_) => {
-                self.handler.condemn();
-                Err(InvocationError::Timeout(limit))
-            }
-        }
-    }
-
-    async fn exchange(&self, function: &Function, body: &Value) -> Result<usize, InvocationError> {
-        let url = format!("{}/{}", self.handler.url(), function.name);
-        let invocation = uuid::Uuid::new_v4().to_string();
-        let sent = self.send(|client| {
-            // A stream has no length: the host sends its invocations chunked.
-            let chunk = futures::stream::iter([Ok::<_, std::io::Error>(body.to_string())]);
-            client
-                .post(&url)
-                .header("content-type", "application/json; charset=utf-8")
-                .header("x-azure-functions-hostversion", HOST_VERSION)
-                .header("x-azure-functions-invocationid", &invocation)
-                .header("user-agent", format!("Azure-Functions-Host/{HOST_VERSION}"))
-                .body(reqwest::Body::wrap_stream(chunk))
-        });
-        let response = sent.await.map_err(InvocationError::Connection)?;
-        let status = response.status().as_u16();
-        let content_type =
-            response.headers().get("content-type").and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let answer = response.bytes().await.map_err(|error| {
-            self.handler.suspect();
-            InvocationError::Connection(error)
-        })?;
+        let (status, content_type, answer) =
+            self.exchange(function, body).await.map_err(|error| match self.timeout {
+                Some(limit) if error.is_timeout() => InvocationError::Timeout(limit),
+                _ => InvocationError::Connection(error),
+            })?;
         let events =
             output::accept(status, content_type.as_deref(), &answer, function.event_grid.as_deref())?;
         let count = events.len();
         self.feed.publish(events);
         Ok(count)
+    }
+
+    /// Status, content type and body of the answer.
+    async fn exchange(
+        &self,
+        function: &Function,
+        body: &Value,
+    ) -> reqwest::Result<(u16, Option<String>, Bytes)> {
+        let url = format!("{}/{}", self.handler.url(), function.name);
+        let invocation = uuid::Uuid::new_v4().to_string();
+        let sent = self.send(|client| {
+            // A stream has no length: the host sends its invocations chunked.
+            let chunk = futures::stream::iter([Ok::<_, std::io::Error>(body.to_string())]);
+            let request = client
+                .post(&url)
+                .header("content-type", "application/json; charset=utf-8")
+                .header("x-azure-functions-hostversion", HOST_VERSION)
+                .header("x-azure-functions-invocationid", &invocation)
+                .header("user-agent", format!("Azure-Functions-Host/{HOST_VERSION}"))
+                .body(reqwest::Body::wrap_stream(chunk));
+            match self.timeout {
+                Some(limit) => request.timeout(limit),
+                None => request,
+            }
+        });
+        let response = sent.await?;
+        let status = response.status().as_u16();
+        let content_type =
+            response.headers().get("content-type").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let answer = response.bytes().await.inspect_err(|error| self.broke(error))?;
+        Ok((status, content_type, answer))
     }
 }
 
@@ -223,4 +228,46 @@ pub(super) fn work_timer(invoker: &Arc<Invoker>, function: &Function) {
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use axum::{Router, http::header};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(500);
+
+    /// Answers every request with `{}` until it is aborted.
+    fn answering(listener: TcpListener) -> tokio::task::JoinHandle<()> {
+        let app = Router::new().fallback(|| async { ([(header::CONTENT_TYPE, "application/json")], "{}") });
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() })
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_time_that_a_handler_takes_to_start_again_is_not_the_invocation_s() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let before = answering(listener);
+        // The process stays, so that nobody notices that it does not listen any more.
+        let arguments = vec!["60".to_owned()];
+        let handler = Handler::new("sleep".into(), arguments, "/".into(), address.port(), BTreeMap::new());
+        let handler = Arc::new(handler);
+        handler.start().await.unwrap();
+        before.abort();
+        let _ = before.await;
+        let again = tokio::spawn(async move {
+            tokio::time::sleep(LIMIT * 2).await;
+            answering(TcpListener::bind(address).await.unwrap());
+        });
+        let trigger = Trigger::Queue { binding: "msg".to_owned(), queue: "jobs".to_owned(), binary: true };
+        let function = Function { name: "work".to_owned(), trigger, event_grid: None };
+        let invoker = Invoker::new(handler, Arc::default(), Some(LIMIT)).unwrap();
+        let invoked = invoker.invoke(&function, &json!({})).await;
+        assert!(matches!(invoked, Ok(0)), "{invoked:?}");
+        again.await.unwrap();
+    }
 }
