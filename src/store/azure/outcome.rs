@@ -33,12 +33,12 @@ pub(super) fn commit(fault: &Fault, batch: &Batch) -> CommitError {
     }
 }
 
-/// Whether "no such row" is about a delete. Where the service names no operation, a replace makes
+/// Whether "no such row" is about one that must be there in whichever version. Where the service names no operation, a replace makes
 /// it a change: reading again answers both.
 fn meets_no_row(batch: &Batch, index: Option<usize>) -> bool {
     let ops = batch.ops();
     match index.and_then(|index| ops.get(index)) {
-        Some(op) => matches!(op, Op::Delete(_)),
+        Some(op) => matches!(op, Op::Overwrite(_) | Op::Delete(_)),
         None => !ops.iter().any(|op| matches!(op, Op::Replace(..))),
     }
 }
@@ -81,6 +81,7 @@ mod tests {
             Op::Insert(Row::new("a")),
             Op::Upsert(Row::new("b")),
             Op::Delete("c".into()),
+            Op::Overwrite(Row::new("d")),
         ];
         Batch::new("p", ops).unwrap()
     }
@@ -92,7 +93,7 @@ mod tests {
     #[test]
     fn an_answer_that_names_its_cause_proves_that_nothing_was_committed() {
         let retry_after = Some(Duration::from_secs(2));
-        let (no, one, three) = (None, Some(1), Some(3));
+        let (no, one, three, four) = (None, Some(1), Some(3), Some(4));
         let refused = |code: &str| CommitError::Refused { code: code.into() };
         let denied = |code: &str| CommitError::Denied { code: code.into(), retry_after };
         let unknown = |reason: &str| CommitError::Unknown { reason: reason.into(), retry_after };
@@ -101,6 +102,7 @@ mod tests {
             (412, "", no, CommitError::Changed { index: no }),
             (404, "ResourceNotFound", Some(0), CommitError::Changed { index: Some(0) }),
             (404, "ResourceNotFound", three, CommitError::Missing { index: three }),
+            (404, "ResourceNotFound", four, CommitError::Missing { index: four }),
             (404, "ResourceNotFound", no, CommitError::Changed { index: no }),
             (404, "TableNotFound", Some(0), CommitError::NoTable),
             (409, "TableBeingDeleted", no, CommitError::NoTable),

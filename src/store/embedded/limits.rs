@@ -15,12 +15,8 @@ const RESERVED: [&str; 3] = ["PartitionKey", "RowKey", "Timestamp"];
 
 /// The service's code for what is wrong with a batch, if anything is.
 pub(super) fn refusal(batch: &Batch) -> Option<&'static str> {
-    let operation = |op: &Op| match op {
-        Op::Insert(row) | Op::Replace(row, _) | Op::Upsert(row) => {
-            key(&row.key).or_else(|| properties(batch.partition(), row))
-        }
-        Op::Delete(row_key) => key(row_key),
-    };
+    let operation =
+        |op: &Op| key(op.key()).or_else(|| op.row().and_then(|row| properties(batch.partition(), row)));
     key(batch.partition()).or_else(|| batch.ops().iter().find_map(operation))
 }
 

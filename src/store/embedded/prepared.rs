@@ -41,6 +41,7 @@ impl Prepared {
             let (condition, row) = match op {
                 Op::Insert(row) => (Condition::Absent, Some(row)),
                 Op::Replace(row, version) => (Condition::Version(version.clone()), Some(row)),
+                Op::Overwrite(row) => (Condition::Present, Some(row)),
                 Op::Upsert(row) => (Condition::None, Some(row)),
                 Op::Delete(_) => (Condition::Present, None),
             };

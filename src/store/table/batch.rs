@@ -15,6 +15,8 @@ pub enum Op {
     Insert(Row),
     /// Overwrites a row that MUST still have this version.
     Replace(Row, ETag),
+    /// Overwrites a row that MUST exist, in whichever version.
+    Overwrite(Row),
     /// Writes a row whether or not it exists.
     Upsert(Row),
     /// Removes a row that MUST exist, in whichever version.
@@ -25,8 +27,16 @@ impl Op {
     /// The row key that the operation touches.
     pub fn key(&self) -> &str {
         match self {
-            Self::Insert(row) | Self::Replace(row, _) | Self::Upsert(row) => &row.key,
+            Self::Insert(row) | Self::Replace(row, _) | Self::Overwrite(row) | Self::Upsert(row) => &row.key,
             Self::Delete(key) => key,
+        }
+    }
+
+    /// The row that the operation writes, if it writes one.
+    pub fn row(&self) -> Option<&Row> {
+        match self {
+            Self::Insert(row) | Self::Replace(row, _) | Self::Overwrite(row) | Self::Upsert(row) => Some(row),
+            Self::Delete(_) => None,
         }
     }
 
@@ -34,10 +44,7 @@ impl Op {
     pub fn encoded_len(&self) -> usize {
         // MIME part headers, URL with keys, etag, JSON punctuation; measured 265-300 B + keys.
         const PART: usize = 420;
-        let properties = match self {
-            Self::Insert(row) | Self::Replace(row, _) | Self::Upsert(row) => row.properties.as_slice(),
-            Self::Delete(_) => &[],
-        };
+        let properties = self.row().map_or(&[][..], |row| &row.properties);
         let values: usize = properties.iter().map(|(name, value)| encoded_property_len(name, value)).sum();
         PART + 4 * self.key().len() + values
     }

@@ -68,7 +68,7 @@ pub enum CommitError {
         /// Which operation, where the service said so.
         index: Option<usize>,
     },
-    /// Not committed: a [`Op::Delete`] met no row.
+    /// Not committed: an [`Op::Overwrite`] or a [`Op::Delete`] met no row.
     #[error("a row does not exist")]
     Missing {
         /// Which operation, where the service said so.

@@ -77,7 +77,9 @@ impl Memory {
                 {
                     return Err(CommitError::Changed { index });
                 }
-                Op::Delete(_) if stored.is_none() => return Err(CommitError::Missing { index }),
+                Op::Overwrite(_) | Op::Delete(_) if stored.is_none() => {
+                    return Err(CommitError::Missing { index });
+                }
                 _ => {}
             }
         }
@@ -85,7 +87,7 @@ impl Memory {
         for op in batch.ops() {
             let version = self.etags.fetch_add(1, Ordering::Relaxed);
             match op {
-                Op::Insert(row) | Op::Replace(row, _) | Op::Upsert(row) => {
+                Op::Insert(row) | Op::Replace(row, _) | Op::Overwrite(row) | Op::Upsert(row) => {
                     state.rows.insert(key(&row.key), (row.clone(), version));
                 }
                 Op::Delete(row) => drop(state.rows.remove(&key(row))),

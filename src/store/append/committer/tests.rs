@@ -19,6 +19,7 @@ use crate::{
         Delivery, Store, StoreError,
         append::Refusal,
         embedded::Embedded,
+        keys,
         registry::{Author, NoSilos, Settings, Tenant},
         table::{Batch, Op},
         testing::Layer,
@@ -98,13 +99,20 @@ impl World {
 
     /// Makes the row of a stream one that says nothing.
     async fn damage(&self, stream: &str) {
-        let id = StreamId::parse(stream).unwrap();
-        let name = StreamName::new(Category::parse("workflow-instance").unwrap(), id);
-        let mut row = crate::store::rows::Stream::default().row(&name);
+        let mut row = crate::store::rows::Stream::default().row(&named(stream));
         row.properties.retain(|(property, _)| property != "Version");
-        let batch = Batch::new(PartitionId::new(0).unwrap().to_string(), vec![Op::Upsert(row)]).unwrap();
+        self.tamper(Op::Upsert(row)).await;
+    }
+
+    /// Changes a row as nobody of ours does.
+    async fn tamper(&self, op: Op) {
+        let batch = Batch::new(PartitionId::new(0).unwrap().to_string(), vec![op]).unwrap();
         self.table.commit(&self.tenant.table, &batch).await.unwrap();
     }
+}
+
+fn named(stream: &str) -> StreamName {
+    StreamName::new(Category::parse("workflow-instance").unwrap(), StreamId::parse(stream).unwrap())
 }
 
 fn event(stream: &str) -> NewEvent {
@@ -130,6 +138,26 @@ async fn a_stream_whose_row_cannot_be_read_holds_up_nobody_else() {
     let stored: Vec<_> = answers.iter().map(Result::is_ok).collect();
     assert_eq!(stored, [true, false, true, true, true], "{answers:?}");
     assert!(matches!(&answers[1], Err(StoreError::Unavailable { .. })), "its row may be mended");
+}
+
+#[tokio::test]
+async fn a_stream_s_row_that_somebody_removed_is_written_again() {
+    let world = World::new().await;
+    world.append("a", LONG).await.unwrap();
+    world.tamper(Op::Delete(keys::stream(&named("a")))).await;
+    for version in [2, 3] {
+        assert_eq!(world.append("a", LONG).await.unwrap()[0].stored.essentials.version, version);
+    }
+    // Another process believes what it reads.
+    let other = Store::new(
+        Arc::clone(&world.table) as _,
+        Box::new(NoSilos),
+        Arc::new(SystemClock),
+        Box::new(|_| Arc::new(Nobody)),
+    );
+    let delivery = Delivery::direct(RecordedBy::new("test"));
+    let answers = other.append(&world.tenant, vec![event("a")], delivery, Instant::now() + LONG).await;
+    assert_eq!(answers.unwrap()[0].stored.essentials.version, 4);
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ pub(super) struct Worker {
     pub(super) patience: Patience,
     /// Whether those who may come with the first one after a pause are.
     pub(super) crowd: Patience,
-    /// Rows to delete that turned out not to exist, as long as the head stays where it is.
+    /// Rows to overwrite or delete that turned out not to exist, as long as the head stays where it is.
     pub(super) gone: Vec<String>,
     pub(super) random: SmallRng,
 }

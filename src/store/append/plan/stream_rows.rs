@@ -19,8 +19,8 @@ pub(super) fn ops(
     row: Row,
     gone: &[String],
 ) -> Vec<Op> {
-    let is_new = before.is_none_or(|stream| stream.version == 0);
-    let mut ops = vec![if is_new { Op::Insert(row) } else { Op::Upsert(row) }];
+    let is_new = before.is_none_or(|stream| stream.version == 0) || gone.contains(&row.key);
+    let mut ops = vec![if is_new { Op::Insert(row) } else { Op::Overwrite(row) }];
     let was = before.and_then(|stream| stream.attention.as_ref());
     if was != after.attention.as_ref() {
         let old = was.map(|status| keys::attention(name, status.as_str()));

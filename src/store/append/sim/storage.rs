@@ -108,14 +108,14 @@ impl Storage {
             return Err(match op {
                 Op::Replace(..) | Op::Upsert(_) => CommitError::Changed { index },
                 Op::Insert(_) => CommitError::Exists { index },
-                Op::Delete(_) => CommitError::Missing { index },
+                Op::Overwrite(_) | Op::Delete(_) => CommitError::Missing { index },
             });
         }
         let mut first = None;
         for (index, op) in batch.ops().iter().enumerate() {
             match op {
                 Op::Delete(key) => drop(self.rows.remove(key)),
-                Op::Insert(row) | Op::Replace(row, _) | Op::Upsert(row) => {
+                Op::Insert(row) | Op::Replace(row, _) | Op::Overwrite(row) | Op::Upsert(row) => {
                     let etag = self.put(row.clone());
                     first = if index == 0 { Some(etag) } else { first };
                 }
@@ -131,7 +131,7 @@ impl Storage {
             Op::Insert(_) => stored.is_none(),
             Op::Replace(_, etag) => stored.is_some_and(|stored| stored.etag == *etag),
             Op::Upsert(_) => true,
-            Op::Delete(_) => stored.is_some(),
+            Op::Overwrite(_) | Op::Delete(_) => stored.is_some(),
         }
     }
 

@@ -53,10 +53,13 @@ pub(super) fn write(endpoint: &str, table: &TableName, batch: &Batch) -> io::Res
             Op::Replace(row, ETag(version)) => {
                 write!(body, "PUT {} HTTP/1.1\r\nIf-Match: {version}\r\n{CONTENT}", at(&row.key))?;
             }
+            Op::Overwrite(row) => {
+                write!(body, "PUT {} HTTP/1.1\r\nIf-Match: *\r\n{CONTENT}", at(&row.key))?;
+            }
             Op::Upsert(row) => write!(body, "PUT {} HTTP/1.1\r\n{CONTENT}", at(&row.key))?,
             Op::Delete(key) => write!(body, "DELETE {} HTTP/1.1\r\nIf-Match: *\r\n{ACCEPT}\r\n", at(key))?,
         }
-        if let Op::Insert(row) | Op::Replace(row, _) | Op::Upsert(row) = op {
+        if let Some(row) = op.row() {
             entity::write(&mut body, partition, row)?;
         }
         // The line end before a boundary belongs to the boundary.

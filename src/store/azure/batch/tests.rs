@@ -9,6 +9,7 @@ fn ops() -> Batch {
         Op::Replace(Row::new("c|head").with("Last", Value::Int(7)), ETag("W/\"1\"".into())),
         Op::Insert(row("e|1")),
         Op::Upsert(row("s|it's ü")),
+        Op::Overwrite(Row::new("s|b").with("Last", Value::Int(7))),
         Op::Delete("a|x".to_owned()),
     ];
     Batch::new("00", ops).unwrap()
@@ -39,6 +40,8 @@ fn a_transaction_is_written_as_the_service_documents() {
          {{\"PartitionKey\":\"00\",\"RowKey\":\"e|1\",{content}}}\r\n\
          {part}PUT {url}(PartitionKey='00',RowKey='s%7Cit%27%27s%20%C3%BC') HTTP/1.1\r\n{accept}{json}\
          {{\"PartitionKey\":\"00\",\"RowKey\":\"s|it's ü\",{content}}}\r\n\
+         {part}PUT {url}(PartitionKey='00',RowKey='s%7Cb') HTTP/1.1\r\nIf-Match: *\r\n{accept}{json}\
+         {{\"PartitionKey\":\"00\",\"RowKey\":\"s|b\",\"Last@odata.type\":\"Edm.Int64\",\"Last\":\"7\"}}\r\n\
          {part}DELETE {url}(PartitionKey='00',RowKey='a%7Cx') HTTP/1.1\r\nIf-Match: *\r\n{accept}\r\n\r\n\
          --changeset_c--\r\n--batch_b--\r\n"
     );

@@ -3,7 +3,7 @@
 use super::{CommitError, ETag, Op, Scratch, StoredRow, numbered};
 
 /// Operations in the batches whose failing one is tried at each place.
-const PLACES: usize = 5;
+const PLACES: usize = 6;
 
 /// The answer is about operation 0, and `None` when that removed its row.
 pub async fn a_batch_answers_with_the_version_of_its_first_row(t: &Scratch<'_>) {
@@ -33,13 +33,14 @@ pub async fn a_batch_of_a_hundred_operations_is_taken(t: &Scratch<'_>) {
 
 /// Operations of every kind share a batch.
 pub async fn a_batch_of_every_operation_happens_together(t: &Scratch<'_>) {
-    t.fill("p", ["replace", "upsert", "delete", "stay"].map(|key| numbered(key, 1))).await;
+    t.fill("p", ["replace", "overwrite", "upsert", "delete", "stay"].map(|key| numbered(key, 1))).await;
     let etag = t.must_get("p", "replace").await.etag;
     t.put(
         "p",
         vec![
             Op::Replace(numbered("replace", 2), etag),
             Op::Insert(numbered("insert", 2)),
+            Op::Overwrite(numbered("overwrite", 2)),
             Op::Upsert(numbered("upsert", 2)),
             Op::Upsert(numbered("upsert-new", 2)),
             Op::Delete("delete".into()),
@@ -52,6 +53,7 @@ pub async fn a_batch_of_every_operation_happens_together(t: &Scratch<'_>) {
         numbers,
         [
             ("insert", Some(2)),
+            ("overwrite", Some(2)),
             ("replace", Some(2)),
             ("stay", Some(1)),
             ("upsert", Some(2)),
@@ -81,6 +83,16 @@ pub async fn a_replace_that_is_late_undoes_the_batch_wherever_it_stands(t: &Scra
     .await;
 }
 
+/// An [`Op::Overwrite`] of a row that is not there, at each place of a batch.
+pub async fn an_overwrite_that_finds_nothing_undoes_the_batch_wherever_it_stands(t: &Scratch<'_>) {
+    fails_at_each_place(
+        t,
+        |_| Op::Overwrite(numbered("not-there", 9)),
+        |error, place| matches!(error, CommitError::Missing { index } if fits(*index, place)),
+    )
+    .await;
+}
+
 /// An [`Op::Delete`] of a row that is not there, at each place of a batch.
 pub async fn a_delete_that_finds_nothing_undoes_the_batch_wherever_it_stands(t: &Scratch<'_>) {
     fails_at_each_place(
@@ -102,7 +114,7 @@ async fn fails_at_each_place(
     failing: impl Fn(StoredRow) -> Op,
     expected: impl Fn(&CommitError, usize) -> bool,
 ) {
-    let rows = ["there", "replace", "upsert", "delete"].map(|key| Op::Upsert(numbered(key, 1)));
+    let rows = ["there", "replace", "overwrite", "upsert", "delete"].map(|key| Op::Upsert(numbered(key, 1)));
     t.put("p", rows.to_vec()).await;
     let before = t.all("p").await;
     for place in 0..PLACES {
@@ -120,6 +132,7 @@ fn good(etag: &ETag) -> Vec<Op> {
     vec![
         Op::Replace(numbered("replace", 2), etag.clone()),
         Op::Insert(numbered("insert", 2)),
+        Op::Overwrite(numbered("overwrite", 2)),
         Op::Upsert(numbered("upsert", 2)),
         Op::Delete("delete".into()),
     ]
@@ -127,11 +140,11 @@ fn good(etag: &ETag) -> Vec<Op> {
 
 /// What was not committed left no trace, so without its bad operation it succeeds.
 pub async fn a_batch_that_failed_can_be_sent_again(t: &Scratch<'_>) {
-    t.fill("p", ["replace", "delete"].map(|key| numbered(key, 1))).await;
+    t.fill("p", ["replace", "overwrite", "delete"].map(|key| numbered(key, 1))).await;
     let mut ops = good(&t.must_get("p", "replace").await.etag);
     ops.push(Op::Delete("not-there".into()));
     t.commit("p", ops.clone()).await.expect_err("the last operation fails");
     ops.pop();
     t.put("p", ops).await;
-    assert_eq!(super::keys(&t.all("p").await), ["insert", "replace", "upsert"]);
+    assert_eq!(super::keys(&t.all("p").await), ["insert", "overwrite", "replace", "upsert"]);
 }

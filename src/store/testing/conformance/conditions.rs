@@ -53,7 +53,7 @@ pub async fn a_replace_of_a_missing_row_meets_a_change(t: &Scratch<'_>) {
     }
 }
 
-/// Replace and upsert overwrite; they do not merge.
+/// Replace, overwrite and upsert do not merge.
 pub async fn a_replaced_row_keeps_nothing_of_the_old_one(t: &Scratch<'_>) {
     let old = || numbered("r", 1).with("Old", Value::Bool(true)).with("Kind", Value::Int(7));
     let new = || Row::new("r").with("Kind", Value::Str("text now".into()));
@@ -63,9 +63,11 @@ pub async fn a_replaced_row_keeps_nothing_of_the_old_one(t: &Scratch<'_>) {
     t.put("p", vec![Op::Replace(new(), etag)]).await;
     assert_same_row(&t.must_get("p", "r").await.row, &new());
 
-    t.put("p", vec![Op::Upsert(old())]).await;
-    t.put("p", vec![Op::Upsert(new())]).await;
-    assert_same_row(&t.must_get("p", "r").await.row, &new());
+    for write in [Op::Overwrite, Op::Upsert] {
+        t.put("p", vec![write(old())]).await;
+        t.put("p", vec![write(new())]).await;
+        assert_same_row(&t.must_get("p", "r").await.row, &new());
+    }
 }
 
 /// An upsert has no condition.
@@ -75,6 +77,28 @@ pub async fn an_upsert_writes_whether_or_not_the_row_exists(t: &Scratch<'_>) {
         let read = t.must_get("p", "r").await;
         assert_eq!(read.row.int("Number"), Some(number));
         assert_eq!(etag, Some(read.etag));
+    }
+}
+
+/// An overwrite asks for no version, and answers with the new one.
+pub async fn an_overwrite_writes_a_row_in_whichever_version(t: &Scratch<'_>) {
+    t.put("p", vec![Op::Insert(numbered("r", 1))]).await;
+    for number in [2, 3] {
+        let etag = t.put("p", vec![Op::Overwrite(numbered("r", number))]).await;
+        let read = t.must_get("p", "r").await;
+        assert_eq!(read.row.int("Number"), Some(number));
+        assert_eq!(etag, Some(read.etag));
+    }
+}
+
+/// An overwrite makes no row, neither where none was nor where one was deleted.
+pub async fn an_overwrite_of_a_missing_row_says_so(t: &Scratch<'_>) {
+    t.put("p", vec![Op::Insert(numbered("r", 1))]).await;
+    t.put("p", vec![Op::Delete("r".into())]).await;
+    for key in ["r", "never"] {
+        let answer = t.commit("p", vec![Op::Overwrite(numbered(key, 2))]).await;
+        assert!(matches!(answer, Err(CommitError::Missing { index: None | Some(0) })), "got {answer:?}");
+        assert_eq!(t.get("p", key).await, None);
     }
 }
 

@@ -47,6 +47,8 @@ macro_rules! table_conformance {
             a_replace_of_a_missing_row_meets_a_change
             a_replaced_row_keeps_nothing_of_the_old_one
             an_upsert_writes_whether_or_not_the_row_exists
+            an_overwrite_writes_a_row_in_whichever_version
+            an_overwrite_of_a_missing_row_says_so
             a_delete_removes_a_row_in_whichever_version
             a_delete_of_a_missing_row_says_so
             the_same_content_written_again_is_another_version
@@ -56,6 +58,7 @@ macro_rules! table_conformance {
             a_batch_of_every_operation_happens_together
             an_insert_that_meets_a_row_undoes_the_batch_wherever_it_stands
             a_replace_that_is_late_undoes_the_batch_wherever_it_stands
+            an_overwrite_that_finds_nothing_undoes_the_batch_wherever_it_stands
             a_delete_that_finds_nothing_undoes_the_batch_wherever_it_stands
             a_batch_that_failed_can_be_sent_again
             a_range_includes_its_first_key_and_not_its_last
