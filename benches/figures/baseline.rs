@@ -27,21 +27,30 @@ async fn fresh(table: &dyn Table, name: &str, first: &Batch) -> anyhow::Result<(
 /// The same transactions with no logic at all: one after the other, as our committer has one in
 /// flight. `warm` of them are not timed.
 pub(crate) async fn raw(table: &dyn Table, batches: &[Batch], warm: usize) -> anyhow::Result<Duration> {
-    let first = batches.first().context("batches")?;
-    let (name, mut etag) = fresh(table, "raw", first).await?;
-    let mut started = Instant::now();
-    for (index, batch) in batches.iter().enumerate() {
-        if index == warm {
-            started = Instant::now();
-        }
+    let (before, timed) = batches.split_at(warm);
+    let (name, etag) = fresh(table, "raw", batches.first().context("batches")?).await?;
+    let etag = replay(table, &name, etag, before).await?;
+    let started = Instant::now();
+    replay(table, &name, etag, timed).await?;
+    Ok(started.elapsed())
+}
+
+/// Commits batches one after the other. Gives the head's last version.
+async fn replay(
+    table: &dyn Table,
+    name: &TableName,
+    mut etag: ETag,
+    batches: &[Batch],
+) -> anyhow::Result<ETag> {
+    for batch in batches {
         let mut ops = batch.ops().to_vec();
         if let Some(Op::Replace(_, version)) = ops.first_mut() {
             *version = etag;
         }
         let batch = Batch::new(batch.partition(), ops)?;
-        etag = sent(table, &name, &batch).await?;
+        etag = sent(table, name, &batch).await?;
     }
-    Ok(started.elapsed())
+    Ok(etag)
 }
 
 /// Commits, and looks after an unknown outcome (a kept connection that the server has just closed)
@@ -54,7 +63,11 @@ async fn sent(table: &dyn Table, name: &TableName, batch: &Batch) -> anyhow::Res
             Err(error) => return Err(error.into()),
         }
         let Ok(Some(head)) = table.get(name, batch.partition(), keys::HEAD).await else { continue };
-        if batch.ops().first().and_then(row).is_some_and(|wanted| head.row.int("Last") == wanted.int("Last"))
+        if batch
+            .ops()
+            .first()
+            .and_then(Op::row)
+            .is_some_and(|wanted| head.row.int("Last") == wanted.int("Last"))
         {
             return Ok(head.etag);
         }
@@ -73,7 +86,7 @@ struct Single {
 fn singles(batches: &[Batch]) -> Vec<Single> {
     let mut singles = Vec::new();
     for batch in batches {
-        let rows: Vec<&Row> = batch.ops().iter().filter_map(row).collect();
+        let rows: Vec<&Row> = batch.ops().iter().filter_map(Op::row).collect();
         let find = |key: &str| rows.iter().find(|row| row.key == key).copied();
         let Some(head) = find(keys::HEAD) else { continue };
         let of_kind = |kind: &'static str| rows.iter().filter(move |row| row.key.starts_with(kind));
@@ -86,7 +99,8 @@ fn singles(batches: &[Batch]) -> Vec<Single> {
             });
             let mut ops = vec![Op::Insert((*event).clone())];
             ops.extend(own);
-            ops.extend(stream.map(|row| Op::Upsert((*row).clone())));
+            // Its stream is there already, so its row is written as we write it.
+            ops.extend(stream.map(|row| Op::Overwrite((*row).clone())));
             let share = of_kind("e|").count();
             let commit = commit.map(|row| one_of(row, share)).unwrap_or_else(|| head.clone());
             singles.push(Single { head: head.clone(), commit, rows: ops });
@@ -108,26 +122,23 @@ fn one_of(commit: &Row, share: usize) -> Row {
     row
 }
 
-fn row(op: &Op) -> Option<&Row> {
-    match op {
-        Op::Insert(row) | Op::Replace(row, _) | Op::Upsert(row) => Some(row),
-        Op::Delete(_) => None,
-    }
-}
-
 /// The same rows one event at a time, by 32 tasks: read the head, write the event under its
-/// version; whoever finds it moved pauses a moment (`polite`) or not, and reads it again. Gives the
-/// events and the time they took.
+/// version; whoever finds it moved pauses a moment (`polite`) or not, and reads it again. The first
+/// `warm` batches are there before it starts, as they were for us. Gives the events and the time they
+/// took.
 pub(crate) async fn one_at_a_time(
     table: &Arc<dyn Table>,
     batches: &[Batch],
+    warm: usize,
     most: usize,
     polite: bool,
 ) -> anyhow::Result<(usize, Duration)> {
     let first = batches.first().context("batches")?;
-    let (name, _) = fresh(table.as_ref(), if polite { "polite" } else { "single" }, first).await?;
+    let (before, timed) = batches.split_at(warm);
+    let (name, etag) = fresh(table.as_ref(), if polite { "polite" } else { "single" }, first).await?;
+    replay(table.as_ref(), &name, etag, before).await?;
     let partition = first.partition().to_owned();
-    let mut singles = singles(batches);
+    let mut singles = singles(timed);
     singles.truncate(most);
     let count = singles.len();
     let waiting = Arc::new(Mutex::new(singles.into_iter()));

@@ -34,9 +34,17 @@ const DELAY: Duration = Duration::from_millis(10);
 struct Rates {
     annals: f64,
     raw: f64,
-    singles: f64,
-    /// Without a pause after a conflict.
+    /// One at a time, with a pause after a conflict.
+    polite: f64,
+    /// Without one.
     rude: f64,
+}
+
+impl Rates {
+    /// One at a time, whichever way is faster.
+    fn singles(&self) -> f64 {
+        self.polite.max(self.rude)
+    }
 }
 
 pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
@@ -53,23 +61,21 @@ pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
         report.say("the same transactions with no logic, one in flight", middle(|r| r.raw), "events/s");
         report.say(
             "one event at a time, 32 tasks, a pause after a conflict",
-            middle(|r| r.singles),
+            middle(|r| r.polite),
             "events/s",
         );
         report.say("one event at a time, 32 tasks, no pause", middle(|r| r.rude), "events/s");
-        let against = |other: fn(&Rates) -> f64| middle_of(&rounds, other);
-        report.judge("Annals against no logic", against(|r| r.raw), "times", Goal::AtLeast(0.8));
-        report.judge("Annals against one at a time", against(|r| r.rude), "times", Goal::AtLeast(times));
-        report.say("Annals against one at a time, a pause after a conflict", against(|r| r.singles), "times");
+        report.judge("Annals against no logic", middle(|r| r.annals / r.raw), "times", Goal::AtLeast(0.8));
+        let name = "Annals against one at a time, the faster of both";
+        report.judge(name, middle(|r| r.annals / r.singles()), "times", Goal::AtLeast(times));
         // What a design could reach on this server at best.
-        let best = median(rounds.iter().map(|rates| rates.raw / rates.rude).collect());
-        report.say("no logic against one at a time", best, "times");
+        report.say(
+            "no logic against one at a time, the faster of both",
+            middle(|r| r.raw / r.singles()),
+            "times",
+        );
     }
     Ok(())
-}
-
-fn middle_of(rounds: &[Rates], other: fn(&Rates) -> f64) -> f64 {
-    median(rounds.iter().map(|rates| rates.annals / other(rates)).collect())
 }
 
 /// All three on one fresh Azurite, each in a fresh table.
@@ -101,13 +107,13 @@ async fn annals(storage: &AzureStorage, count: usize) -> anyhow::Result<Rates> {
     let warm = batches.len();
     let ours = drive::append(&stores, &tenant, events, IN_FLIGHT).await?;
     batches.extend(table.batches());
-    let (singles, polite) = baseline::one_at_a_time(&tables, &batches[warm..], FEW, true).await?;
-    let (rudes, rude) = baseline::one_at_a_time(&tables, &batches[warm..], FEW, false).await?;
+    let (polites, polite) = baseline::one_at_a_time(&tables, &batches, warm, FEW, true).await?;
+    let (rudes, rude) = baseline::one_at_a_time(&tables, &batches, warm, FEW, false).await?;
     let raw = baseline::raw(tables.as_ref(), &batches, warm).await?;
     Ok(Rates {
         annals: count as f64 / ours.as_secs_f64(),
         raw: count as f64 / raw.as_secs_f64(),
-        singles: singles as f64 / polite.as_secs_f64(),
+        polite: polites as f64 / polite.as_secs_f64(),
         rude: rudes as f64 / rude.as_secs_f64(),
     })
 }
