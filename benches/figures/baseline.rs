@@ -45,17 +45,17 @@ async fn replay(
     for batch in batches {
         let mut ops = batch.ops().to_vec();
         if let Some(Op::Replace(_, version)) = ops.first_mut() {
-            *version = etag;
+            *version = etag.clone();
         }
         let batch = Batch::new(batch.partition(), ops)?;
-        etag = sent(table, name, &batch).await?;
+        etag = sent(table, name, &batch, &etag).await?;
     }
     Ok(etag)
 }
 
 /// Commits, and looks after an unknown outcome (a kept connection that the server has just closed)
-/// whether the head has moved. Gives the head's new version.
-async fn sent(table: &dyn Table, name: &TableName, batch: &Batch) -> anyhow::Result<ETag> {
+/// whether the head has moved, which nobody else does. Gives the head's new version.
+async fn sent(table: &dyn Table, name: &TableName, batch: &Batch, before: &ETag) -> anyhow::Result<ETag> {
     loop {
         match table.commit(name, batch).await {
             Ok(etag) => return etag.context("the head's version"),
@@ -63,12 +63,7 @@ async fn sent(table: &dyn Table, name: &TableName, batch: &Batch) -> anyhow::Res
             Err(error) => return Err(error.into()),
         }
         let Ok(Some(head)) = table.get(name, batch.partition(), keys::HEAD).await else { continue };
-        if batch
-            .ops()
-            .first()
-            .and_then(Op::row)
-            .is_some_and(|wanted| head.row.int("Last") == wanted.int("Last"))
-        {
+        if head.etag != *before {
             return Ok(head.etag);
         }
     }

@@ -30,7 +30,7 @@ const ROUNDS: usize = 3;
 const DELAY: Duration = Duration::from_millis(10);
 
 /// Events a second.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Rates {
     annals: f64,
     raw: f64,
@@ -53,8 +53,8 @@ pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
     {
         report.part(&format!("Events a second on Azurite {title} (median of {ROUNDS} rounds, 32 in flight)"));
         let mut rounds = Vec::new();
-        for _ in 0..ROUNDS {
-            rounds.push(round(delay, events).await?);
+        for number in 0..ROUNDS {
+            rounds.push(round(number, delay, events).await?);
         }
         let middle = |rate: fn(&Rates) -> f64| median(rounds.iter().map(rate).collect());
         report.say("Annals", middle(|r| r.annals), "events/s");
@@ -78,8 +78,8 @@ pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All three on one fresh Azurite, each in a fresh table.
-async fn round(delay: Option<Duration>, count: usize) -> anyhow::Result<Rates> {
+/// All on one fresh Azurite, each in a fresh table.
+async fn round(number: usize, delay: Option<Duration>, count: usize) -> anyhow::Result<Rates> {
     let azurite = Azurite::start()?;
     let proxy = FaultProxy::start(&azurite).await?;
     let storage = match delay {
@@ -89,10 +89,10 @@ async fn round(delay: Option<Duration>, count: usize) -> anyhow::Result<Rates> {
             proxy.storage()
         }
     };
-    annals(&storage, count).await
+    rates(number, &storage, count).await
 }
 
-async fn annals(storage: &AzureStorage, count: usize) -> anyhow::Result<Rates> {
+async fn rates(number: usize, storage: &AzureStorage, count: usize) -> anyhow::Result<Rates> {
     let tables = drive::tables(storage)?;
     let table = Counting::over(Arc::clone(&tables));
     let stores = [drive::store(Arc::clone(&table) as _)];
@@ -107,13 +107,24 @@ async fn annals(storage: &AzureStorage, count: usize) -> anyhow::Result<Rates> {
     let warm = batches.len();
     let ours = drive::append(&stores, &tenant, events, IN_FLIGHT).await?;
     batches.extend(table.batches());
-    let (polites, polite) = baseline::one_at_a_time(&tables, &batches, warm, FEW, true).await?;
-    let (rudes, rude) = baseline::one_at_a_time(&tables, &batches, warm, FEW, false).await?;
-    let raw = baseline::raw(tables.as_ref(), &batches, warm).await?;
-    Ok(Rates {
-        annals: count as f64 / ours.as_secs_f64(),
-        raw: count as f64 / raw.as_secs_f64(),
-        polite: polites as f64 / polite.as_secs_f64(),
-        rude: rudes as f64 / rude.as_secs_f64(),
-    })
+    let per_second = |count: usize, time: Duration| count as f64 / time.as_secs_f64();
+    let mut rates = Rates { annals: per_second(count, ours), ..Rates::default() };
+    // A Node process is quickest while it is young: nobody is always the last.
+    for place in 0..3 {
+        match (number + place) % 3 {
+            0 => {
+                let raw = baseline::raw(tables.as_ref(), &batches, warm).await?;
+                rates.raw = per_second(count, raw);
+            }
+            1 => {
+                let (count, time) = baseline::one_at_a_time(&tables, &batches, warm, FEW, true).await?;
+                rates.polite = per_second(count, time);
+            }
+            _ => {
+                let (count, time) = baseline::one_at_a_time(&tables, &batches, warm, FEW, false).await?;
+                rates.rude = per_second(count, time);
+            }
+        }
+    }
+    Ok(rates)
 }
