@@ -77,16 +77,21 @@ impl Invoker {
 
     /// An exchange with the handler ended without an answer.
     fn broke(&self, error: &reqwest::Error) {
-        if error.is_timeout() { self.handler.condemn() } else { self.handler.suspect() }
+        if self.exceeded(error).is_some() { self.handler.condemn() } else { self.handler.suspect() }
+    }
+
+    /// `functionTimeout`, if that is what ended an exchange.
+    fn exceeded(&self, error: &reqwest::Error) -> Option<Duration> {
+        self.timeout.filter(|_| error.is_timeout())
     }
 
     /// Invokes a function; gives the number of events that it published. `functionTimeout` is the
     /// handler's own time: what it takes to start again first does not count.
     pub(super) async fn invoke(&self, function: &Function, body: &Value) -> Result<usize, InvocationError> {
         let (status, content_type, answer) =
-            self.exchange(function, body).await.map_err(|error| match self.timeout {
-                Some(limit) if error.is_timeout() => InvocationError::Timeout(limit),
-                _ => InvocationError::Connection(error),
+            self.exchange(function, body).await.map_err(|error| match self.exceeded(&error) {
+                Some(limit) => InvocationError::Timeout(limit),
+                None => InvocationError::Connection(error),
             })?;
         let events =
             output::accept(status, content_type.as_deref(), &answer, function.event_grid.as_deref())?;
@@ -235,7 +240,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use axum::{Router, http::header};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
 
@@ -259,9 +264,13 @@ mod tests {
         handler.start().await.unwrap();
         before.abort();
         let _ = before.await;
+        // Ours from now on, and not listened to before long.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(address).unwrap();
         let again = tokio::spawn(async move {
             tokio::time::sleep(LIMIT * 2).await;
-            answering(TcpListener::bind(address).await.unwrap());
+            answering(socket.listen(16).unwrap());
         });
         let trigger = Trigger::Queue { binding: "msg".to_owned(), queue: "jobs".to_owned(), binary: true };
         let function = Function { name: "work".to_owned(), trigger, event_grid: None };

@@ -33,8 +33,8 @@ pub(super) fn commit(fault: &Fault, batch: &Batch) -> CommitError {
     }
 }
 
-/// Whether "no such row" is about one that must be there in whichever version. Where the service names no operation, a replace makes
-/// it a change: reading again answers both.
+/// Whether "no such row" is about an operation that only wants its row to be there. Where the service
+/// names no operation, a replace makes it a change: reading again answers both.
 fn meets_no_row(batch: &Batch, index: Option<usize>) -> bool {
     let ops = batch.ops();
     match index.and_then(|index| ops.get(index)) {

@@ -24,7 +24,7 @@ pub enum WriteError {
     /// A replaced row is not what it was: perhaps by this very write, when an answer was lost.
     #[error("the row has changed")]
     Changed,
-    /// A deleted row does not exist: perhaps by this very write, when an answer was lost.
+    /// A row to overwrite or delete does not exist: perhaps by this very write, when an answer was lost.
     #[error("the row does not exist")]
     Missing,
     /// There is no such table.

@@ -86,11 +86,9 @@ impl Memory {
         let mut first = None;
         for op in batch.ops() {
             let version = self.etags.fetch_add(1, Ordering::Relaxed);
-            match op {
-                Op::Insert(row) | Op::Replace(row, _) | Op::Overwrite(row) | Op::Upsert(row) => {
-                    state.rows.insert(key(&row.key), (row.clone(), version));
-                }
-                Op::Delete(row) => drop(state.rows.remove(&key(row))),
+            match op.row() {
+                Some(row) => drop(state.rows.insert(key(&row.key), (row.clone(), version))),
+                None => drop(state.rows.remove(&key(op.key()))),
             }
             first.get_or_insert(version);
         }

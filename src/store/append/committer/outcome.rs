@@ -165,6 +165,9 @@ impl Worker {
         if moved {
             self.strikes = 0;
             self.contested = Some(Instant::now());
+        } else if matches!(error, CommitError::Changed { .. }) {
+            // Storage may name no row, and then nothing is learned: not again and again without a pause.
+            self.strikes += 1;
         }
         let key = |index: Option<usize>| index.and_then(|i| write.batch.ops().get(i)).map(Op::key);
         if let CommitError::Changed { index } = error {

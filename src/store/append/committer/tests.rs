@@ -149,12 +149,9 @@ async fn a_stream_s_row_that_somebody_removed_is_written_again() {
         assert_eq!(world.append("a", LONG).await.unwrap()[0].stored.essentials.version, version);
     }
     // Another process believes what it reads.
-    let other = Store::new(
-        Arc::clone(&world.table) as _,
-        Box::new(NoSilos),
-        Arc::new(SystemClock),
-        Box::new(|_| Arc::new(Nobody)),
-    );
+    let clock = Arc::clone(&world.clock) as Arc<dyn Clock>;
+    let other =
+        Store::new(Arc::clone(&world.table) as _, Box::new(NoSilos), clock, Box::new(|_| Arc::new(Nobody)));
     let delivery = Delivery::direct(RecordedBy::new("test"));
     let answers = other.append(&world.tenant, vec![event("a")], delivery, Instant::now() + LONG).await;
     assert_eq!(answers.unwrap()[0].stored.essentials.version, 4);

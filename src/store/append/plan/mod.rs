@@ -52,7 +52,7 @@ pub(super) struct View<'a> {
     pub(super) streams: &'a HashMap<StreamName, StreamNow>,
     /// Identities among the appends that are stored already.
     pub(super) known: &'a HashMap<Identity, Stored>,
-    /// Keys of rows to delete that turned out not to exist.
+    /// Keys of rows to overwrite or delete that turned out not to exist.
     pub(super) gone: &'a [String],
     pub(super) now: Timestamp,
     pub(super) attempt: &'a str,

@@ -19,8 +19,13 @@ pub(super) fn ops(
     row: Row,
     gone: &[String],
 ) -> Vec<Op> {
-    let is_new = before.is_none_or(|stream| stream.version == 0) || gone.contains(&row.key);
-    let mut ops = vec![if is_new { Op::Insert(row) } else { Op::Overwrite(row) }];
+    let write = match before.is_none_or(|stream| stream.version == 0) {
+        true => Op::Insert,
+        // Somebody has taken it away, and may put it back.
+        false if gone.contains(&row.key) => Op::Upsert,
+        false => Op::Overwrite,
+    };
+    let mut ops = vec![write(row)];
     let was = before.and_then(|stream| stream.attention.as_ref());
     if was != after.attention.as_ref() {
         let old = was.map(|status| keys::attention(name, status.as_str()));
@@ -46,4 +51,24 @@ fn due_ops(name: &StreamName, before: Option<&Stream>, after: &Stream, gone: &[S
     let delete = old.filter(|key| !stays && !gone.contains(key)).map(Op::Delete);
     let write = new.map(|key| Op::Upsert(after.due_row(key, name)));
     delete.into_iter().chain(write).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{Category, StreamId};
+
+    #[test]
+    fn a_row_that_is_there_is_overwritten_and_one_that_somebody_took_away_is_written_either_way() {
+        let name = StreamName::new(Category::parse("c").unwrap(), StreamId::parse("a").unwrap());
+        let at = |version| Stream { version, ..Stream::default() };
+        let write = |before: u64, gone: &[String]| {
+            let after = at(before + 1);
+            ops(&name, Some(&at(before)), &after, after.row(&name), gone)
+        };
+        let row = |version| at(version).row(&name);
+        assert_eq!(write(0, &[]), [Op::Insert(row(1))]);
+        assert_eq!(write(1, &[]), [Op::Overwrite(row(2))]);
+        assert_eq!(write(1, &[keys::stream(&name)]), [Op::Upsert(row(2))]);
+    }
 }

@@ -33,6 +33,8 @@ pub(super) struct Storage {
     pub(super) weather: Weather,
     pub(super) random: SmallRng,
     pub(super) trace: Trace,
+    /// A row that a batch took for there and that was not, although its head was what it should be.
+    pub(super) amiss: Option<String>,
     /// Requests so far.
     pub(super) requests: u64,
     etags: u64,
@@ -46,6 +48,7 @@ impl Storage {
             weather,
             random,
             trace: Trace::new(loud),
+            amiss: None,
             requests: 0,
             etags: 0,
         };
@@ -100,25 +103,31 @@ impl Storage {
     pub(super) fn apply(&mut self, process: usize, batch: &Batch) -> Result<Option<ETag>, CommitError> {
         let broken: Vec<usize> = (0..batch.ops().len()).filter(|i| !self.holds(&batch.ops()[*i])).collect();
         if !broken.is_empty() {
+            let overwrites = |index: &&usize| matches!(batch.ops()[**index], Op::Overwrite(_));
+            if broken[0] != 0
+                && let Some(index) = broken.iter().find(overwrites)
+            {
+                self.amiss = Some(batch.ops()[*index].key().to_owned());
+            }
             // Several conditions may be broken: the service names one, or none.
             let which = broken[self.random.random_range(0..broken.len())];
             let index = self.random.random_bool(0.8).then_some(which);
             let op = &batch.ops()[which];
             self.note(process, format_args!("commit meets {}", op.key()));
             return Err(match op {
-                Op::Replace(..) | Op::Upsert(_) => CommitError::Changed { index },
                 Op::Insert(_) => CommitError::Exists { index },
                 Op::Overwrite(_) | Op::Delete(_) => CommitError::Missing { index },
+                Op::Replace(..) | Op::Upsert(_) => CommitError::Changed { index },
             });
         }
         let mut first = None;
         for (index, op) in batch.ops().iter().enumerate() {
-            match op {
-                Op::Delete(key) => drop(self.rows.remove(key)),
-                Op::Insert(row) | Op::Replace(row, _) | Op::Overwrite(row) | Op::Upsert(row) => {
+            match op.row() {
+                Some(row) => {
                     let etag = self.put(row.clone());
                     first = if index == 0 { Some(etag) } else { first };
                 }
+                None => drop(self.rows.remove(op.key())),
             }
         }
         self.record(process, batch);
