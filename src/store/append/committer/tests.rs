@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use async_trait::async_trait;
@@ -21,7 +21,7 @@ use crate::{
         embedded::Embedded,
         keys,
         registry::{Author, NoSilos, Settings, Tenant},
-        table::{Batch, Op},
+        table::{Batch, CommitError, ETag, Op},
         testing::Layer,
     },
 };
@@ -167,6 +167,47 @@ async fn a_plan_that_breaks_down_refuses_the_one_append_and_the_committer_goes_o
     assert!(broken.as_ref().is_err_and(code), "{broken:?}");
     world.clock.0.store(false, Ordering::SeqCst);
     assert_eq!(world.append("a", LONG).await.unwrap()[0].stored.essentials.version, 2);
+}
+
+/// A table that calls every commit late once it is told to, and says no more than that.
+#[derive(Debug)]
+struct Terse {
+    table: Arc<Embedded>,
+    late: AtomicBool,
+    commits: AtomicUsize,
+}
+
+#[async_trait]
+impl Layer for Terse {
+    fn below(&self) -> &dyn Table {
+        self.table.as_ref()
+    }
+
+    async fn commit(&self, table: &TableName, batch: &Batch) -> Result<Option<ETag>, CommitError> {
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        if self.late.load(Ordering::SeqCst) {
+            return Err(CommitError::Changed { index: None });
+        }
+        self.below().commit(table, batch).await
+    }
+}
+
+#[tokio::test]
+async fn a_conflict_that_teaches_nothing_is_not_met_again_and_again_without_a_pause() {
+    let mut terse = None;
+    let world = World::over(|table| {
+        let (late, commits) = Default::default();
+        Arc::clone(terse.insert(Arc::new(Terse { table, late, commits })))
+    })
+    .await;
+    let terse = terse.unwrap();
+    world.append("a", LONG).await.unwrap();
+    let before = terse.commits.load(Ordering::SeqCst);
+    terse.late.store(true, Ordering::SeqCst);
+    let failed = world.append("a", Duration::from_secs(1)).await;
+    assert!(matches!(&failed, Err(StoreError::Unavailable { .. })), "{failed:?}");
+    let tries = terse.commits.load(Ordering::SeqCst) - before;
+    assert!((2..=40).contains(&tries), "{tries} tries in a second");
 }
 
 #[tokio::test]

@@ -48,8 +48,9 @@ pub(super) type Log<'a> = BTreeMap<Identity, Kept<'a>>;
 
 /// Reads the whole table and checks it; gives the log back.
 pub(super) fn rows<'a>(storage: &Storage, jobs: &'a [Job]) -> Result<Log<'a>, Broken> {
-    let amiss = storage.amiss.as_deref();
-    demand!(amiss.is_none(), "{amiss:?} was to be overwritten and was not there: ADR 0063");
+    if let Some(row) = &storage.amiss {
+        return Err(format!("{row} was to be overwritten and was not there: ADR 0063"));
+    }
     let commits = chain(storage)?;
     let mut expected: BTreeSet<String> = [keys::HEAD.to_owned()].into();
     let mut log = Log::new();
